@@ -1,0 +1,312 @@
+// SPDX-License-Identifier: MIT
+// hob::event_loop: asyncio's loop. One thread, one ring.
+#pragma once
+
+#include <hob/core/kernel_ring.hpp>
+#include <hob/core/reactor.hpp>
+#include <hob/core/scheduled_call.hpp>
+#include <hob/core/task_scope.hpp>
+#include <hob/core/task_tree.hpp>
+
+#include <chrono>
+#include <cstdio>
+#include <functional>
+#include <memory>
+#include <string>
+#include <thread>
+#include <utility>
+
+namespace hob {
+
+/// What an exception handler is told.
+class exception_context {
+  public:
+    std::string message;              ///< what happened, for people
+    std::exception_ptr exception;     ///< null when there is none
+    std::string task;                 ///< the task's name; empty when no task is concerned
+    std::string stack;                ///< its async stack as far as it still stands, a line a frame
+};
+using exception_handler = std::function<void(const exception_context&)>;
+
+/// Lets other threads reach a loop. Copies are cheap; while one exists, the loop does not take
+/// waiting for a deadlock. Stays valid, and refuses, after the loop has closed.
+class loop_handle {
+  public:
+    /// Runs `function` on the loop's thread, in the order of the calls from one thread; wakes the
+    /// loop if it sleeps. Returns false, and destroys `function` here, if the loop has closed. A
+    /// function that the loop's closing overtakes is destroyed, not run, on the loop's thread.
+    /// Any thread may call this. Throws `std::bad_alloc`.
+    template <class Function> [[nodiscard]] bool call_soon_threadsafe(Function function) const {
+        return detail::post_call(*inbox_, std::move(function));
+    }
+
+  private:
+    friend class event_loop;
+    explicit loop_handle(std::shared_ptr<detail::inbox> inbox) : inbox_(std::move(inbox)) {}
+    std::shared_ptr<detail::inbox> inbox_;
+};
+
+/// Runs tasks and callbacks on the thread that made it. Most programs need only `hob::run`.
+///
+/// Everything but `call_soon_threadsafe` and `get_handle` belongs to the loop's own thread; on
+/// another one it throws `wrong_thread_error`, in a forked child `fork_error`, and after `close`
+/// `loop_closed_error`.
+class event_loop final : private detail::reactor {
+  public:
+    /// Sets up a ring. Throws `io_uring_error`, which says what is wrong and what to do.
+    explicit event_loop(const ring_options& options = {})
+        : event_loop(std::make_unique<detail::kernel_ring>(options)) {}
+    /// Runs on something other than the kernel: see `hob::testing`.
+    explicit event_loop(std::unique_ptr<detail::ring> kernel) : reactor(std::move(kernel)) {}
+    ~event_loop() { shut_down(); }
+
+    /// The loop that runs on this thread. Throws `no_running_loop_error`.
+    [[nodiscard]] static event_loop& current() {
+        return static_cast<event_loop&>(reactor::current());
+    }
+    /// The same, or null.
+    [[nodiscard]] static event_loop* current_or_null() noexcept {
+        return static_cast<event_loop*>(static_cast<reactor*>(detail::current_scheduler));
+    }
+
+    /// The loop's clock: monotonic, in nanoseconds.
+    [[nodiscard]] detail::time_point time() const noexcept { return now(); }
+
+    /// Runs `function` in the next turn. An exception that leaves it goes to the exception handler.
+    template <class Function> call_handle call_soon(Function function) {
+        require_usable();
+        detail::scheduled_call& call = detail::make_call(std::move(function));
+        push(call);
+        return call_handle(call);
+    }
+    /// Runs `function` once `delay` has passed, never earlier. A negative delay has passed already.
+    template <class Rep, class Period, class Function>
+    call_handle call_later(std::chrono::duration<Rep, Period> delay, Function function) {
+        return call_at(detail::deadline_after(now(), delay), std::move(function));
+    }
+    /// Runs `function` once `time()` has reached `when`.
+    template <class Function> call_handle call_at(detail::time_point when, Function function) {
+        require_usable();
+        detail::scheduled_call& call = detail::make_call(std::move(function));
+        try {
+            call.start_timer(*this, when);
+        } catch (...) {
+            call.discard();
+            throw;
+        }
+        return call_handle(call);
+    }
+    /// See `loop_handle::call_soon_threadsafe`. The caller knows that this loop is alive.
+    template <class Function> [[nodiscard]] bool call_soon_threadsafe(Function function) {
+        return detail::post_call(*get_inbox(), std::move(function));
+    }
+    /// For other threads.
+    [[nodiscard]] loop_handle get_handle() const { return loop_handle(get_inbox()); }
+
+    /// Runs until `stop`. Throws what left a task as a `fatal_error`.
+    void run_forever() {
+        run_until([this] { return std::exchange(stopping_, false); }, false);
+    }
+    /// Makes `run_forever` return at the end of the turn at hand. Before it, makes it return
+    /// after one turn.
+    void stop() {
+        require_usable();
+        stopping_ = true;
+    }
+    [[nodiscard]] bool is_running() const noexcept { return running_loop_; }
+    [[nodiscard]] bool is_closed() const noexcept { return closed_; }
+
+    /// Cancels what is left, waits for it, and refuses all use from then on. Idempotent. Throws
+    /// `usage_error` while the loop runs.
+    void close() {
+        if (closed_)
+            return;
+        require_usable();
+        if (running_loop_)
+            throw usage_error("an event loop was closed while it runs");
+        shut_down();
+    }
+
+    /// Receives the errors that nobody awaits. An empty handler restores the default, which
+    /// prints to standard error.
+    void set_exception_handler(exception_handler handler) { handler_ = std::move(handler); }
+    /// Reports tasks that are destroyed before they were awaited, and steps longer than
+    /// `slow_step`.
+    void set_debug(bool on) noexcept { debug = on; }
+    [[nodiscard]] bool get_debug() const noexcept { return debug; }
+    /// How long one step of a task may take in debug mode before it is reported; 100 ms at first.
+    void set_slow_step(std::chrono::nanoseconds limit) noexcept { slow_step_ = limit; }
+
+    /// What stands behind the loop, for people.
+    [[nodiscard]] const char* describe() noexcept { return kernel().describe(); }
+    /// Operations that the kernel has at the moment.
+    using reactor::operations_in_flight;
+
+    /// All live tasks as a tree of text: see `hob::dump_tasks`.
+    [[nodiscard]] std::string dump() {
+        detail::task_tree tree(*this);
+        tasks().for_each([&](detail::task_scope& each) { tree.add(each); });
+        return std::move(tree.text());
+    }
+
+  private:
+    friend class runner;
+
+    /// Runs turns until `finished()` holds, which is asked after each one.
+    template <class Predicate> void run_until(Predicate finished, bool detect_deadlock) {
+        require_usable();
+        if (detail::current_scheduler != nullptr)
+            throw usage_error("an event loop is already running on this thread: await the task "
+                              "instead of calling run inside run");
+        const running_guard guard(*this);
+        watch_inbox();
+        const auto stuck = [&] { return detect_deadlock && is_stuck(); };
+        bool ended = false;
+        do {
+            turn([&] { return !(ended = finished()) && !stuck(); });
+            if (fatal_)
+                std::rethrow_exception(std::exchange(fatal_, nullptr));
+            ended = ended || finished();
+            if (!ended && stuck())
+                throw deadlock_error(dump());
+        } while (!ended);
+    }
+
+    class running_guard {
+      public:
+        explicit running_guard(event_loop& loop) noexcept : loop_(loop) {
+            loop.running_loop_ = true;
+            loop.leaving_ = false;
+            detail::current_scheduler = &loop;
+        }
+        ~running_guard() {
+            detail::current_scheduler = nullptr;
+            loop_.running_loop_ = false;
+        }
+        running_guard(const running_guard&) = delete;
+        running_guard& operator=(const running_guard&) = delete;
+
+      private:
+        event_loop& loop_;
+    };
+
+    void require_usable() const override {
+        if (is_forked())
+            throw fork_error();
+        if (thread_ != std::this_thread::get_id())
+            throw wrong_thread_error();
+        if (closed_)
+            throw loop_closed_error();
+    }
+
+    /// Cancels every task and runs until all have ended.
+    void cancel_all_tasks() noexcept {
+        const running_guard guard(*this);
+        tasks().for_each([](detail::task_scope& each) { each.cancel(); });
+        while (!tasks().empty() && !is_forked()) {
+            turn([this] { return !tasks().empty(); });
+            // A task may have started another one while it was being stopped.
+            tasks().for_each([](detail::task_scope& each) { each.cancel(); });
+            if (fatal_) {
+                report("an exception ended a task while its loop was closing", nullptr,
+                       std::exchange(fatal_, nullptr));
+                leaving_ = false;
+            }
+        }
+    }
+
+    void shut_down() noexcept {
+        if (closed_)
+            return;
+        closed_ = true;
+        // The child cannot reach the operations that its copies of the tasks wait for.
+        if (is_forked())
+            return;
+        cancel_all_tasks();
+        const running_guard guard(*this);
+        flush();
+        get_inbox()->close(ready_);
+        while (detail::ready_node* const node = ready_.pop())
+            if (node->is_callback())
+                static_cast<detail::ready_callback*>(node)->discard();
+        while (!timers().empty())
+            static_cast<detail::scheduled_call&>(
+                static_cast<detail::timed_operation&>(timers().pop()))
+                .discard();
+        // What was destroyed may have closed descriptors.
+        flush();
+    }
+
+    // detail::scheduler
+    void report(const char* what, detail::scope* where, std::exception_ptr error) noexcept override {
+        try {
+            exception_context context;
+            context.message = what;
+            context.exception = std::move(error);
+            if (where != nullptr) {
+                context.task = detail::task_of(*where).name();
+                context.stack = detail::task_tree(*this).stack(*where);
+            }
+            deliver_report(context);
+        } catch (...) {
+            std::fputs("hob: an error could not be reported: out of memory\n", stderr);
+        }
+    }
+    void deliver_report(const exception_context& context) {
+        if (handler_) {
+            try {
+                // A copy, so that a handler may replace itself.
+                const exception_handler handler = handler_;
+                handler(context);
+                return;
+            } catch (...) {
+                print_report({"the exception handler threw", std::current_exception(), {}, {}});
+            }
+        }
+        print_report(context);
+    }
+    static void print_report(const exception_context& context) {
+        std::string text = "hob: " + context.message;
+        if (!context.task.empty())
+            text += " (task '" + context.task + "')";
+        if (context.exception)
+            text += ": " + exception_group::describe(context.exception);
+        text += "\n" + context.stack;
+        std::fputs(text.c_str(), stderr);
+    }
+    void fail(std::exception_ptr error) noexcept override {
+        leaving_ = true;
+        if (!fatal_)
+            fatal_ = std::move(error);
+    }
+
+    // detail::reactor
+    void ring_broke(int error) noexcept override {
+        if (error == EEXIST)
+            fail(std::make_exception_ptr(wrong_thread_error()));
+        else
+            fail(std::make_exception_ptr(
+                io_uring_error(error, std::system_category(), "io_uring_enter")));
+    }
+    void step_begins() noexcept override { step_start_ = now(); }
+    void step_ended() noexcept override {
+        const auto taken = now() - step_start_;
+        if (taken < slow_step_)
+            return;
+        const auto milliseconds =
+            std::chrono::duration_cast<std::chrono::milliseconds>(taken).count();
+        report(("a step blocked the loop for " + std::to_string(milliseconds) + " ms").c_str(),
+               nullptr, nullptr);
+    }
+
+    exception_handler handler_;
+    std::exception_ptr fatal_;
+    std::thread::id thread_ = std::this_thread::get_id();
+    detail::time_point step_start_;
+    std::chrono::nanoseconds slow_step_ = std::chrono::milliseconds(100);
+    bool stopping_ = false;
+    bool running_loop_ = false;
+    bool closed_ = false;
+};
+
+} // namespace hob

@@ -1,0 +1,154 @@
+// SPDX-License-Identifier: MIT
+// Recycled memory for coroutine frames and task records.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <mutex>
+#include <new>
+
+#if defined(__SANITIZE_ADDRESS__)
+#define HOB_DETAIL_PLAIN_FRAMES 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(memory_sanitizer)
+#define HOB_DETAIL_PLAIN_FRAMES 1
+#endif
+#endif
+
+namespace hob::detail {
+
+/// A per-thread pool with one free list for each size class. Memory moves between threads freely:
+/// a block joins the pool of the thread that frees it, and an ending thread leaves its free lists
+/// to the others. Chunks are never returned to the system while the process lives, so that no
+/// block can outlive its chunk. Under ASan and MSan the pool steps aside, because recycling would
+/// hide a use after free.
+class frame_pool {
+  public:
+    static constexpr std::size_t granularity = 16;
+    static constexpr std::size_t largest_pooled = 2048;
+    static constexpr std::size_t chunk_size = 64 * 1024;
+
+    /// Returns `size` bytes aligned to 16. Throws `std::bad_alloc`.
+    [[nodiscard]] static void* allocate(std::size_t size) {
+#if !defined(HOB_DETAIL_PLAIN_FRAMES)
+        if (size <= largest_pooled) [[likely]] {
+            const std::size_t index = class_of(size);
+            frame_pool& pool = local();
+            if (free_block* block = pool.free_[index]) [[likely]] {
+                pool.free_[index] = block->next;
+                return block;
+            }
+            return pool.refill(index);
+        }
+#endif
+        return ::operator new(size);
+    }
+
+    /// Takes back what `allocate(size)` returned, on any thread.
+    static void deallocate(void* memory, std::size_t size) noexcept {
+#if !defined(HOB_DETAIL_PLAIN_FRAMES)
+        if (size <= largest_pooled) [[likely]] {
+            frame_pool& pool = local();
+            auto* block = static_cast<free_block*>(memory);
+            const std::size_t index = class_of(size);
+            block->next = pool.free_[index];
+            pool.free_[index] = block;
+            return;
+        }
+#endif
+        ::operator delete(memory, size);
+    }
+
+  private:
+    struct free_block {
+        free_block* next;
+    };
+    static constexpr std::size_t class_count = largest_pooled / granularity + 1;
+    using free_lists = std::array<free_block*, class_count>;
+
+    /// What ended threads left behind. Leaked on purpose: threads may end after static destructors.
+    struct depot {
+        std::mutex mutex;
+        free_lists free{};
+        free_block* chunks = nullptr;
+    };
+
+    /// Hands the ending thread's lists to the depot. Separate from the pool, so that reaching the
+    /// pool needs no guard against an unconstructed thread-local.
+    struct thread_exit {
+        frame_pool* pool = nullptr;
+        ~thread_exit() {
+            if (pool != nullptr)
+                pool->donate();
+        }
+    };
+
+    static constexpr std::size_t class_of(std::size_t size) noexcept {
+        return (size + granularity - 1) / granularity;
+    }
+
+    static frame_pool& local() noexcept {
+        static constinit thread_local frame_pool pool;
+        return pool;
+    }
+
+    static depot& shared() {
+        static depot* const instance = new depot;
+        return *instance;
+    }
+
+    [[gnu::noinline]] void* refill(std::size_t index) {
+        static thread_local thread_exit at_exit;
+        at_exit.pool = this;
+        const std::size_t block_size = (index == 0 ? 1 : index) * granularity;
+        depot& common = shared();
+        {
+            const std::lock_guard lock(common.mutex);
+            if (free_block* left = common.free[index]) {
+                common.free[index] = nullptr;
+                free_[index] = left->next;
+                return left;
+            }
+        }
+        if (static_cast<std::size_t>(end_ - begin_) < block_size)
+            new_chunk(common);
+        void* block = begin_;
+        begin_ += block_size;
+        return block;
+    }
+
+    void new_chunk(depot& common) {
+        auto* chunk = static_cast<std::byte*>(::operator new(chunk_size));
+        {
+            // Keeps the chunk reachable, so that leak checkers see it as in use.
+            const std::lock_guard lock(common.mutex);
+            common.chunks = ::new (chunk) free_block{common.chunks};
+        }
+        begin_ = chunk + granularity;
+        end_ = chunk + chunk_size;
+    }
+
+    void donate() noexcept {
+        depot& common = shared();
+        const std::lock_guard lock(common.mutex);
+        for (std::size_t index = 0; index != class_count; ++index) {
+            free_block* first = free_[index];
+            if (first == nullptr)
+                continue;
+            free_block* last = first;
+            while (last->next != nullptr)
+                last = last->next;
+            last->next = common.free[index];
+            common.free[index] = first;
+            free_[index] = nullptr;
+        }
+    }
+
+    free_lists free_{};
+    std::byte* begin_ = nullptr;
+    std::byte* end_ = nullptr;
+};
+
+} // namespace hob::detail
+
+#undef HOB_DETAIL_PLAIN_FRAMES

@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: MIT
+// Where other threads leave work for a loop.
+#pragma once
+
+#include <hob/core/error.hpp>
+#include <hob/core/ready_queue.hpp>
+#include <hob/core/unique_fd.hpp>
+
+#include <sys/eventfd.h>
+
+#include <atomic>
+#include <cerrno>
+#include <cstdint>
+
+namespace hob::detail {
+
+/// A lock-free list with many producers and one consumer, and the eventfd that wakes the consumer.
+/// Outlives its loop while a handle refers to it, so posting late fails cleanly instead of writing
+/// to a descriptor that is somebody else's by now.
+class inbox {
+  public:
+    inbox() : eventfd_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {
+        if (!eventfd_)
+            throw_errno(errno, "eventfd");
+    }
+
+    /// On any thread. Wakes the loop if it sleeps. Returns false, and does nothing, after `close`.
+    [[nodiscard]] bool post(ready_node& node) noexcept {
+        ready_node* newest = newest_.load(std::memory_order_relaxed);
+        do {
+            if (newest == closed_mark())
+                return false;
+            node.set_next(newest);
+        } while (!newest_.compare_exchange_weak(newest, &node, std::memory_order_seq_cst,
+                                                std::memory_order_relaxed));
+        wake();
+        return true;
+    }
+
+    /// On any thread.
+    void wake() noexcept {
+        if (asleep_.load(std::memory_order_seq_cst) &&
+            asleep_.exchange(false, std::memory_order_seq_cst)) {
+            const std::uint64_t one = 1;
+            // Only a full counter can make this fail, and then the loop is awake anyway.
+            [[maybe_unused]] const auto written = ::write(eventfd_.get(), &one, sizeof one);
+        }
+    }
+
+    // For the loop's thread.
+    [[nodiscard]] bool empty() const noexcept {
+        return newest_.load(std::memory_order_relaxed) == nullptr;
+    }
+    /// Announces that the loop is about to sleep. Returns false if it must not: there is work.
+    [[nodiscard]] bool prepare_sleep() noexcept {
+        asleep_.store(true, std::memory_order_seq_cst);
+        if (newest_.load(std::memory_order_seq_cst) == nullptr)
+            return true;
+        asleep_.store(false, std::memory_order_relaxed);
+        return false;
+    }
+    void awake() noexcept { asleep_.store(false, std::memory_order_relaxed); }
+
+    /// Moves everything posted so far behind `queue`, in the order of posting.
+    void drain(ready_queue& queue) noexcept {
+        push_all(newest_.exchange(nullptr, std::memory_order_acquire), queue);
+    }
+    /// The same, and refuses everything that comes later.
+    void close(ready_queue& queue) noexcept {
+        push_all(newest_.exchange(closed_mark(), std::memory_order_acquire), queue);
+    }
+
+    [[nodiscard]] int eventfd() const noexcept { return eventfd_.get(); }
+
+  private:
+    ready_node* closed_mark() const noexcept {
+        return reinterpret_cast<ready_node*>(const_cast<inbox*>(this));
+    }
+
+    void push_all(ready_node* newest, ready_queue& queue) noexcept {
+        if (newest == closed_mark())
+            return;
+        ready_node* oldest = nullptr;
+        while (newest != nullptr) {
+            ready_node* const next = newest->next();
+            newest->set_next(oldest);
+            oldest = newest;
+            newest = next;
+        }
+        while (oldest != nullptr) {
+            ready_node* const next = oldest->next();
+            queue.push(*oldest);
+            oldest = next;
+        }
+    }
+
+    std::atomic<ready_node*> newest_ = nullptr;
+    std::atomic<bool> asleep_ = false;
+    unique_fd eventfd_;
+};
+
+} // namespace hob::detail

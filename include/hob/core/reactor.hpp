@@ -1,0 +1,323 @@
+// SPDX-License-Identifier: MIT
+// Turns: runs what is ready, fires timers, submits and waits, takes completions.
+#pragma once
+
+#include <hob/core/inbox.hpp>
+#include <hob/core/ring.hpp>
+#include <hob/core/ring_operation.hpp>
+#include <hob/core/task_scope.hpp>
+
+#include <poll.h>
+#include <pthread.h>
+#include <time.h>
+
+#include <deque>
+#include <exception>
+#include <memory>
+#include <utility>
+
+namespace hob::detail {
+
+/// The scheduler together with what wakes it: timers, the ring, and the inbox of other threads.
+class reactor : public scheduler, public task_owner {
+  public:
+    /// How many completions are taken before ready tasks run again.
+    static constexpr unsigned completions_per_turn = 256;
+
+    explicit reactor(std::unique_ptr<ring> kernel)
+        : ring_(std::move(kernel)), inbox_(std::make_shared<inbox>()) {
+        notice_forks();
+    }
+
+    /// The reactor of the running loop, where a coroutine of ours is running.
+    [[nodiscard]] static reactor& here() noexcept {
+        return static_cast<reactor&>(scheduler::here());
+    }
+    /// The same; throws `no_running_loop_error` when there is none.
+    [[nodiscard]] static reactor& current() { return static_cast<reactor&>(scheduler::current()); }
+
+    [[nodiscard]] time_point now() const noexcept { return ring_->now(); }
+    [[nodiscard]] ring& kernel() noexcept { return *ring_; }
+    [[nodiscard]] timer_queue& timers() noexcept { return timers_; }
+    [[nodiscard]] const std::shared_ptr<inbox>& get_inbox() const noexcept { return inbox_; }
+    /// Operations that the kernel has, or is about to get.
+    [[nodiscard]] std::size_t operations_in_flight() const noexcept { return in_flight_; }
+
+    /// The tasks that the loop itself keeps; those of groups hang below them.
+    [[nodiscard]] intrusive_list<task_scope>& tasks() noexcept { return tasks_; }
+    [[nodiscard]] std::uint32_t next_task_number() noexcept { return ++tasks_made_; }
+
+    // task_owner
+    [[nodiscard]] scope* owning_scope() const noexcept final { return nullptr; }
+    [[nodiscard]] scheduler& home() noexcept final { return *this; }
+    void task_ended(task_scope& ended, const std::exception_ptr& error) noexcept final {
+        tasks_.remove(ended);
+        if (error && is_fatal(error))
+            fail(error);
+    }
+
+    /// Sends an operation to the kernel with the next batch.
+    void submit(ring_operation& operation) noexcept {
+        check(!operation.in_flight_, "an operation was submitted twice");
+        operation.in_flight_ = true;
+        operation.number_ = next_number();
+        ++in_flight_;
+        io_uring_sqe& entry = next_entry();
+        operation.prepare(entry);
+        entry.user_data = reinterpret_cast<std::uintptr_t>(&operation);
+    }
+
+    /// Asks the kernel to end an operation, whose completion then tells what became of it. One
+    /// that the kernel has not seen yet is taken back and never takes effect.
+    void cancel(ring_operation& operation) noexcept {
+        check(operation.in_flight_, "an operation that is not in flight was cancelled");
+        const auto tag = reinterpret_cast<std::uintptr_t>(&operation);
+        if (io_uring_sqe* const entry = find_unsubmitted(operation.number_, tag)) {
+            io_uring_prep_nop(entry);
+            entry->user_data = ignored_tag;
+            deliver(operation, -ECANCELED, 0);
+            return;
+        }
+        io_uring_sqe& entry = next_entry();
+        io_uring_prep_cancel64(&entry, tag, 0);
+        entry.user_data = ignored_tag;
+    }
+
+    /// Closes a descriptor that no operation uses any more, with the next batch.
+    void close_descriptor(int fd) noexcept {
+        io_uring_sqe& entry = next_entry();
+        io_uring_prep_close(&entry, fd);
+        entry.user_data = ignored_tag;
+    }
+
+    /// Visits every node that is about to run, in order.
+    template <class Visitor> void for_each_ready(Visitor&& visit) const {
+        for (const ready_queue* queue : {&batch_, &ready_})
+            for (ready_node* node = queue->front(); node != nullptr; node = node->next())
+                visit(*node);
+    }
+
+  protected:
+    ~reactor() = default;
+
+    /// One turn. If nothing is ready then and `may_sleep()` holds, waits until something happens.
+    template <class Predicate> void turn(Predicate&& may_sleep) noexcept {
+        if (!inbox_->empty())
+            inbox_->drain(ready_);
+        run_ready();
+        fire_timers();
+        exchange_with_kernel(ready_.empty() && !leaving_ && may_sleep());
+    }
+
+    /// Nothing is ready or pending, and nobody else can wake the loop.
+    [[nodiscard]] bool is_stuck() const noexcept {
+        return ready_.empty() && timers_.empty() && in_flight_ == 0 && inbox_->empty() &&
+               inbox_.use_count() == 1 && !ring_->has_completions();
+    }
+
+    /// Gives the kernel what is queued.
+    void flush() noexcept {
+        do {
+            drain_backlog();
+            enter(false, time_point::max());
+            take_completions();
+        } while (ring_->queued() != 0 || !backlog_.empty());
+    }
+
+    /// Makes posts from other threads and signal handlers wake the loop.
+    void watch_inbox() noexcept {
+        if (std::exchange(watching_, true))
+            return;
+        io_uring_sqe& entry = next_entry();
+        io_uring_prep_poll_add(&entry, inbox_->eventfd(), POLLIN);
+        if (!single_poll_)
+            entry.len |= IORING_POLL_ADD_MULTI;
+        entry.user_data = wake_tag;
+    }
+
+    /// Runs at most what is in the queue now.
+    void run_ready() noexcept {
+        batch_.prepend(ready_);
+        while (ready_node* const node = batch_.pop()) {
+            if (debug) [[unlikely]]
+                step_begins();
+            if (node->is_callback())
+                static_cast<ready_callback*>(node)->run();
+            else
+                resume(*static_cast<promise_base*>(node));
+            if (debug) [[unlikely]]
+                step_ended();
+            if (leaving_) [[unlikely]] {
+                ready_.prepend(batch_);
+                break;
+            }
+        }
+    }
+
+    /// True in a forked child of the process that made the loop. The ring's memory is shared with
+    /// the parent, so the child must not touch it.
+    [[nodiscard]] bool is_forked() const noexcept { return fork_count_ != process_forks; }
+
+    virtual void step_begins() noexcept = 0;
+    virtual void step_ended() noexcept = 0;
+    /// The kernel refused a call for good.
+    virtual void ring_broke(int error) noexcept = 0;
+
+    /// Set when the turn must not go on to the next step: a fatal error.
+    bool leaving_ = false;
+
+  private:
+    // User data that is no operation's address; those are aligned.
+    static constexpr std::uint64_t ignored_tag = 1;
+    static constexpr std::uint64_t wake_tag = 3;
+
+    [[nodiscard]] std::uint32_t next_number() const noexcept {
+        return ring_->tail() + static_cast<std::uint32_t>(backlog_.size());
+    }
+
+    [[nodiscard]] io_uring_sqe& next_entry() noexcept {
+        if (backlog_.empty()) [[likely]]
+            if (io_uring_sqe* const entry = ring_->next_sqe()) [[likely]]
+                return *entry;
+        return next_entry_when_full();
+    }
+
+    /// Submits early to make room. What the kernel does not take at once waits in the backlog.
+    [[nodiscard, gnu::noinline]] io_uring_sqe& next_entry_when_full() noexcept {
+        if (!is_forked()) {
+            enter(false, time_point::max());
+            drain_backlog();
+        }
+        if (backlog_.empty())
+            if (io_uring_sqe* const entry = ring_->next_sqe())
+                return *entry;
+        return backlog_.emplace_back();
+    }
+
+    void drain_backlog() noexcept {
+        while (!backlog_.empty()) {
+            io_uring_sqe* const entry = ring_->next_sqe();
+            if (entry == nullptr)
+                break;
+            *entry = backlog_.front();
+            backlog_.pop_front();
+        }
+    }
+
+    [[nodiscard]] io_uring_sqe* find_unsubmitted(std::uint32_t number, std::uint64_t tag) noexcept {
+        const std::uint32_t from_tail = number - ring_->tail();
+        io_uring_sqe* entry = nullptr;
+        if (from_tail < backlog_.size())
+            entry = &backlog_[from_tail];
+        else if (0U - from_tail <= ring_->queued())
+            entry = &ring_->entry(number);
+        // Numbers repeat after 2^32 entries; the tag decides.
+        return entry != nullptr && entry->user_data == tag ? entry : nullptr;
+    }
+
+    void fire_timers() noexcept {
+        if (timers_.empty())
+            return;
+        const time_point present = now();
+        while (!timers_.empty() && timers_.next_deadline() <= present)
+            static_cast<timed_operation&>(timers_.pop()).expire();
+    }
+
+    void exchange_with_kernel(bool may_sleep) noexcept {
+        if (is_forked()) [[unlikely]] {
+            fail(std::make_exception_ptr(fork_error()));
+            return;
+        }
+        drain_backlog();
+        const bool sleep = may_sleep && !ring_->has_completions() && inbox_->prepare_sleep();
+        if (sleep || ring_->queued() != 0 || ring_->has_hidden_completions()) {
+            enter(sleep, timers_.empty() ? time_point::max() : timers_.next_deadline());
+            if (sleep)
+                inbox_->awake();
+        }
+        take_completions();
+    }
+
+    void take_completions() noexcept {
+        ring_->reap(completions_per_turn,
+                    [this](const io_uring_cqe& completion) { take(completion); });
+    }
+
+    void enter(bool wait, time_point deadline) noexcept {
+        const int error = ring_->enter(wait, deadline);
+        if (error == 0) [[likely]]
+            return;
+        if (error == -EBUSY || error == -EAGAIN || error == -ENOMEM) {
+            // The entries stay queued, and the next turn tries again: after the completions that
+            // are here have been taken, or after a pause that keeps a lasting lack from spinning.
+            if (!ring_->has_completions()) {
+                const timespec pause{0, 1'000'000};
+                ::nanosleep(&pause, nullptr);
+            }
+            return;
+        }
+        ring_broke(-error);
+    }
+
+    void take(const io_uring_cqe& completion) noexcept {
+        if ((completion.user_data & 1) == 0) [[likely]] {
+            deliver(*reinterpret_cast<ring_operation*>(completion.user_data), completion.res,
+                    completion.flags);
+            return;
+        }
+        if (completion.user_data == wake_tag && (completion.flags & IORING_CQE_F_MORE) == 0)
+            rearm_wake(completion.res);
+    }
+
+    void deliver(ring_operation& operation, int result, unsigned flags) noexcept {
+        check(operation.in_flight_, "a completion arrived for an operation that is not in flight");
+        if ((flags & IORING_CQE_F_MORE) == 0) {
+            operation.in_flight_ = false;
+            --in_flight_;
+        }
+        operation.completed(result, flags);
+    }
+
+    /// The poll has ended: before Linux 5.13 it always fires once, later when the kernel says so.
+    void rearm_wake(int result) noexcept {
+        if (result == -EINVAL)
+            single_poll_ = true;
+        std::uint64_t count = 0;
+        [[maybe_unused]] const auto ignored = ::read(inbox_->eventfd(), &count, sizeof count);
+        watching_ = false;
+        watch_inbox();
+    }
+
+    /// How many forks lie between this process and the first one that used a loop.
+    static inline unsigned process_forks = 0;
+
+    static void notice_forks() {
+        [[maybe_unused]] static const int registered = ::pthread_atfork(nullptr, nullptr, [] {
+            ++process_forks;
+            // A backlog that is never empty keeps the hot path off the ring's memory.
+            if (current_scheduler != nullptr)
+                reactor::here().backlog_.emplace_back();
+        });
+    }
+
+    std::unique_ptr<ring> ring_;
+    std::shared_ptr<inbox> inbox_;
+    unsigned fork_count_ = process_forks;
+    timer_queue timers_;
+    ready_queue batch_;
+    intrusive_list<task_scope> tasks_;
+    std::deque<io_uring_sqe> backlog_;
+    std::size_t in_flight_ = 0;
+    std::uint32_t tasks_made_ = 0;
+    bool watching_ = false;
+    bool single_poll_ = false;
+};
+
+inline void ring_operation::submit() noexcept {
+    reactor::here().submit(*this);
+}
+inline void ring_operation::cancel() noexcept {
+    reactor::here().cancel(*this);
+}
+
+} // namespace hob::detail

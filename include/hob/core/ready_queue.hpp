@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: MIT
+// The queue of what runs next: suspended coroutines and callbacks.
+#pragma once
+
+#include <cstdint>
+#include <utility>
+
+namespace hob::detail {
+
+/// Base of what stands in a ready queue. A node is in at most one queue at a time.
+class ready_node {
+  public:
+    ready_node(const ready_node&) = delete;
+    ready_node& operator=(const ready_node&) = delete;
+
+    /// True for a `ready_callback`, false for the promise of a suspended coroutine.
+    [[nodiscard]] bool is_callback() const noexcept { return (link_ & callback_bit) != 0; }
+    [[nodiscard]] ready_node* next() const noexcept {
+        return reinterpret_cast<ready_node*>(link_ & ~callback_bit);
+    }
+    void set_next(ready_node* node) noexcept {
+        link_ = reinterpret_cast<std::uintptr_t>(node) | (link_ & callback_bit);
+    }
+
+  protected:
+    // The kind lives in the link's lowest bit: a million sleeping tasks notice every word.
+    static constexpr std::uintptr_t callback_bit = 1;
+    explicit ready_node(std::uintptr_t kind) noexcept : link_(kind) {}
+    ~ready_node() = default;
+
+  private:
+    std::uintptr_t link_;
+};
+
+/// A node that the loop runs by a call.
+class ready_callback : public ready_node {
+  public:
+    virtual void run() noexcept = 0;
+    /// In place of `run` when the loop closes first.
+    virtual void discard() noexcept {}
+
+  protected:
+    ready_callback() noexcept : ready_node(callback_bit) {}
+    ~ready_callback() = default;
+};
+
+/// First in, first out; intrusive.
+class ready_queue {
+  public:
+    ready_queue() = default;
+    ready_queue(ready_queue&& other) noexcept
+        : first_(std::exchange(other.first_, nullptr)), last_(other.last_) {}
+    ready_queue& operator=(ready_queue&&) = delete;
+
+    [[nodiscard]] bool empty() const noexcept { return first_ == nullptr; }
+    [[nodiscard]] ready_node* front() const noexcept { return first_; }
+
+    void push(ready_node& node) noexcept {
+        node.set_next(nullptr);
+        if (first_ == nullptr)
+            first_ = &node;
+        else
+            last_->set_next(&node);
+        last_ = &node;
+    }
+
+    /// Takes the first node; null when there is none.
+    [[nodiscard]] ready_node* pop() noexcept {
+        ready_node* const node = first_;
+        if (node != nullptr)
+            first_ = node->next();
+        return node;
+    }
+
+    /// Puts all of `other` in front.
+    void prepend(ready_queue& other) noexcept {
+        if (other.empty())
+            return;
+        other.last_->set_next(first_);
+        if (first_ == nullptr)
+            last_ = other.last_;
+        first_ = std::exchange(other.first_, nullptr);
+    }
+
+  private:
+    ready_node* first_ = nullptr;
+    ready_node* last_ = nullptr;
+};
+
+} // namespace hob::detail

@@ -1,0 +1,267 @@
+// SPDX-License-Identifier: MIT
+// The unit of cancellation: one chain of coroutines and what it waits for.
+#pragma once
+
+#include <hob/core/scheduler.hpp>
+
+#include <string>
+
+namespace hob::detail {
+
+class task_scope;
+
+/// Receives the scopes below a combinator: for stack traces.
+class scope_visitor {
+  public:
+    virtual void visit(scope& child) = 0;
+
+  protected:
+    ~scope_visitor() = default;
+};
+
+/// What a scope can wait for, seen from the scope.
+class waited_for {
+  public:
+    waited_for(const waited_for&) = delete;
+    waited_for& operator=(const waited_for&) = delete;
+
+    /// Asks the operation to end early. It may refuse, and complete later instead. Called in the
+    /// loop's own turn, at most once for each wait.
+    virtual void cancel() noexcept = 0;
+    /// What is being waited for, in a few words.
+    [[nodiscard]] virtual std::string describe() const = 0;
+    virtual void visit_children(scope_visitor&) {}
+
+    [[nodiscard]] promise_base& waiter() const noexcept { return *waiter_; }
+
+  protected:
+    waited_for() = default;
+    ~waited_for() = default;
+    promise_base* waiter_ = nullptr;
+};
+
+/// What a spawned task, a `timeout`, a `shield`, or one branch of a `gather` runs in. Lives in the
+/// awaiter or in the record of the task. `cancel` goes down the tree through what is waited for;
+/// outcomes come up through `finished` and `stopped`.
+///
+/// Cancelling marks the scope and puts it into the ready queue; the loop's own turn then asks the
+/// operation to end, and unwinds the frames when it has. So no user code runs on the stack of
+/// whoever cancels, and a tree of any depth is cancelled on a constant stack.
+class scope : public ready_callback {
+  public:
+    [[nodiscard]] bool is_cancelled() const noexcept { return cancelled_; }
+    [[nodiscard]] bool is_done() const noexcept { return state_ == state::done; }
+    [[nodiscard]] bool is_started() const noexcept { return state_ != state::unstarted; }
+
+    /// Requests cancellation. Returns false, and changes nothing, when the scope has ended.
+    bool cancel() noexcept {
+        if (state_ == state::done || state_ == state::ending)
+            return false;
+        if (cancelled_)
+            return true;
+        cancelled_ = true;
+        if (state_ == state::unstarted)
+            never_start_ = true;
+        enqueue(current_scheduler != nullptr ? scheduler::here() : home());
+        return true;
+    }
+
+    /// Makes `root` the chain's first coroutine and lets it start in a later turn of `loop`. In a
+    /// scope that is `born_cancelled` it runs to its first suspension.
+    void start_soon(scheduler& loop, promise_base& root, bool born_cancelled) noexcept {
+        adopt(root, born_cancelled);
+        enqueue(loop);
+    }
+
+    /// Starts `root` inside the current step if the stack allows, otherwise in a later turn.
+    void start_now(promise_base& root, bool born_cancelled) noexcept {
+        adopt(root, born_cancelled);
+        if (scheduler::here().may_nest())
+            start_nested();
+        else
+            enqueue(scheduler::here());
+    }
+
+    /// What the chain waits for; null while it runs, is ready, or is being stopped.
+    [[nodiscard]] waited_for* waiting() const noexcept {
+        return state_ == state::waiting ? waiting_ : nullptr;
+    }
+    /// The innermost suspended coroutine, as far as it is known: null while running or ready.
+    [[nodiscard]] promise_base* leaf() const noexcept {
+        switch (state_) {
+        case state::waiting:
+            return &waiting_->waiter();
+        case state::unstarted:
+        case state::stopping:
+            return frame_;
+        default:
+            return nullptr;
+        }
+    }
+    /// One word for the state, for people.
+    [[nodiscard]] const char* state_name() const noexcept {
+        switch (state_) {
+        case state::unstarted:
+            return "not started";
+        case state::running:
+            return is_running() ? "running" : "ready";
+        case state::waiting:
+            return cancelled_ ? "being cancelled" : "waiting";
+        case state::stopping:
+        case state::unwinding:
+            return "being stopped";
+        default:
+            return "done";
+        }
+    }
+
+    /// True while one of its coroutines, and not one of a scope inside it, is being executed.
+    [[nodiscard]] bool is_running() const noexcept {
+        const promise_base* const running = scheduler::here().running();
+        return running != nullptr && &running->owner() == this;
+    }
+
+    /// The scope that owns this one; null for a task that the loop owns.
+    [[nodiscard]] virtual scope* parent() const noexcept = 0;
+    /// The loop that runs it.
+    [[nodiscard]] virtual scheduler& home() noexcept = 0;
+    /// The task that this scope is the root of; null for a branch inside a task.
+    [[nodiscard]] virtual task_scope* as_task() noexcept { return nullptr; }
+
+    // For operations.
+    void wait_for(waited_for& operation) noexcept {
+        waiting_ = &operation;
+        state_ = state::waiting;
+    }
+    void resume_running() noexcept { state_ = state::running; }
+    void stop_at(promise_base& leaf) noexcept {
+        frame_ = &leaf;
+        state_ = state::stopping;
+        enqueue(scheduler::here());
+    }
+
+    /// For the root's final suspension.
+    void root_returned(promise_base& root) noexcept {
+        frame_ = &root;
+        state_ = state::ending;
+        // The ready queue still holds a scope that was cancelled in its last step.
+        if (!queued_)
+            scheduler::here().run_last(*this);
+    }
+
+  protected:
+    scope() = default;
+    ~scope() {
+        check(state_ == state::unstarted || state_ == state::done,
+              "a scope was destroyed while its coroutines were alive");
+        check(!queued_, "a scope was destroyed while in the ready queue");
+    }
+
+    /// The root coroutine has returned: take its outcome and destroy its frame. May destroy
+    /// the scope.
+    virtual void finished(promise_base& root) noexcept = 0;
+    /// Every frame has been destroyed. May destroy the scope.
+    virtual void stopped() noexcept = 0;
+
+  private:
+    enum class state : unsigned char {
+        unstarted, // frame_ is the root
+        running,   // or ready to run
+        waiting,   // for waiting_
+        stopping,  // frame_ is the innermost frame, to be unwound in the next turn
+        unwinding, // frames are being destroyed
+        ending,    // frame_ is the finished root, or null if stopped; the end is yet to be told
+        done
+    };
+
+    void adopt(promise_base& root, bool born_cancelled) noexcept {
+        root.set_owner(*this);
+        frame_ = &root;
+        cancelled_ = born_cancelled;
+    }
+
+    void enqueue(scheduler& loop) noexcept {
+        if (!queued_) {
+            queued_ = true;
+            loop.push(*this);
+        }
+    }
+
+    void run() noexcept final {
+        queued_ = false;
+        switch (state_) {
+        case state::unstarted:
+            if (never_start_)
+                unwind();
+            else
+                start();
+            break;
+        case state::waiting:
+            if (cancelled_ && !cancel_passed_on_) {
+                cancel_passed_on_ = true;
+                waiting_->cancel();
+            }
+            break;
+        case state::stopping:
+            unwind();
+            break;
+        case state::ending:
+            tell_end();
+            break;
+        case state::running:
+        case state::unwinding:
+        case state::done:
+            break;
+        }
+    }
+
+    void start() noexcept {
+        state_ = state::running;
+        scheduler::here().resume(*frame_);
+    }
+
+    void start_nested() noexcept {
+        state_ = state::running;
+        scheduler::here().resume_nested(*frame_);
+    }
+
+    /// Destroys the frames from the innermost outwards, without recursion.
+    void unwind() noexcept {
+        scheduler& loop = scheduler::here();
+        state_ = state::unwinding;
+        for (promise_base* frame = frame_; frame != nullptr;) {
+            promise_base* const caller = frame->caller();
+            loop.set_running(frame);
+            frame->coroutine().destroy();
+            frame = caller;
+        }
+        loop.set_running(nullptr);
+        frame_ = nullptr;
+        state_ = state::ending;
+        was_stopped_ = true;
+        // The ready queue may hold this scope again: a destructor cancelled it.
+        if (!queued_)
+            tell_end();
+    }
+
+    void tell_end() noexcept {
+        state_ = state::done;
+        if (was_stopped_)
+            stopped();
+        else
+            finished(*frame_);
+    }
+
+    union {
+        waited_for* waiting_;
+        promise_base* frame_ = nullptr;
+    };
+    state state_ = state::unstarted;
+    bool cancelled_ = false;
+    bool never_start_ = false;
+    bool queued_ = false;
+    bool cancel_passed_on_ = false;
+    bool was_stopped_ = false;
+};
+
+} // namespace hob::detail

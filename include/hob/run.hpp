@@ -1,0 +1,173 @@
+// SPDX-License-Identifier: MIT
+// hob::run and hob::runner: a program's way into its tasks.
+#pragma once
+
+#include <hob/core/event_loop.hpp>
+#include <hob/task.hpp>
+#include <hob/task_handle.hpp>
+
+#include <signal.h>
+
+#include <atomic>
+#include <memory>
+#include <utility>
+
+namespace hob {
+
+/// The settings of a runner's loop.
+class runner_options {
+  public:
+    runner_options() = default;
+
+    ring_options ring;
+    /// Whether Ctrl-C cancels the main task. Only one runner of a process at a time listens.
+    bool handle_interrupt = true;
+    /// See `event_loop::set_debug`.
+    bool debug = false;
+};
+
+namespace detail {
+
+/// While it lives, the first SIGINT cancels a task, and the second one ends the process as it
+/// would without us.
+class interrupt_guard {
+  public:
+    interrupt_guard(inbox& target, scope& main) : node_(main) {
+        inbox* expected = nullptr;
+        listening_ = target_.compare_exchange_strong(expected, &target);
+        if (!listening_)
+            return;
+        posted_node_.store(&node_);
+        struct sigaction action {};
+        action.sa_handler = [](int) { interrupted(); };
+        // The second signal meets the default disposition.
+        action.sa_flags = static_cast<int>(SA_RESETHAND);
+        ::sigemptyset(&action.sa_mask);
+        ::sigaction(SIGINT, nullptr, &previous_);
+        // Somebody else's handler, or an ignored signal, stays.
+        replaced_ = previous_.sa_handler == SIG_DFL;
+        if (replaced_)
+            ::sigaction(SIGINT, &action, nullptr);
+    }
+    ~interrupt_guard() {
+        if (!listening_)
+            return;
+        if (replaced_)
+            ::sigaction(SIGINT, &previous_, nullptr);
+        posted_node_.store(nullptr);
+        target_.store(nullptr);
+    }
+    interrupt_guard(const interrupt_guard&) = delete;
+    interrupt_guard& operator=(const interrupt_guard&) = delete;
+
+    /// Whether the signal came while the task was alive.
+    [[nodiscard]] bool was_interrupted() const noexcept { return node_.ran; }
+
+  private:
+    class cancel_main : public ready_callback {
+      public:
+        explicit cancel_main(scope& main) noexcept : main_(main) {}
+        void run() noexcept override { ran = main_.cancel(); }
+        bool ran = false;
+
+      private:
+        scope& main_;
+    };
+
+    // In a signal handler: atomics and write(2) only.
+    static void interrupted() noexcept {
+        const int saved = errno;
+        inbox* const target = target_.load();
+        ready_node* const node = posted_node_.exchange(nullptr);
+        if (target != nullptr && node != nullptr)
+            [[maybe_unused]] const bool posted = target->post(*node);
+        errno = saved;
+    }
+
+    static inline std::atomic<inbox*> target_ = nullptr;
+    static inline std::atomic<ready_node*> posted_node_ = nullptr;
+
+    cancel_main node_;
+    struct sigaction previous_ {};
+    bool listening_ = false;
+    bool replaced_ = false;
+};
+
+} // namespace detail
+
+/// Keeps a loop for several runs: asyncio's Runner. The destructor closes the loop, which cancels
+/// and awaits what is left.
+class runner {
+  public:
+    /// Throws `io_uring_error`, which says what is wrong and what to do.
+    explicit runner(const runner_options& options = {})
+        : runner(std::make_unique<event_loop>(options.ring), options) {}
+    /// Takes a loop that was made otherwise.
+    explicit runner(std::unique_ptr<event_loop> loop, const runner_options& options = {})
+        : loop_(std::move(loop)), handle_interrupt_(options.handle_interrupt) {
+        loop_->set_debug(options.debug);
+    }
+
+    /// Runs `main` as a task until it ends; returns its value or throws its exception. Other tasks
+    /// go on in the next call. Throws `interrupted_error` after Ctrl-C has cancelled the task and
+    /// it has cleaned up (a second Ctrl-C ends the process), `cancelled_error` if something else
+    /// cancelled it, `deadlock_error` if nothing can ever wake it, and `usage_error` inside a
+    /// running loop.
+    template <class T> T run(task<T> main) {
+        event_loop& loop = *loop_;
+        loop.require_usable();
+        detail::task_record<T>& record =
+            detail::spawn<T>(loop, loop, loop.tasks(), main, false);
+        // Keeps the record. A fatal error or a deadlock leaves the task alive in its loop.
+        const task_handle<T> handle(record);
+        record.mark_retrieved();
+        const bool interrupted = run_to_end(record);
+        if (handle.cancelled()) {
+            if (interrupted)
+                throw interrupted_error();
+            throw cancelled_error(handle.name());
+        }
+        return record.result().get();
+    }
+
+    [[nodiscard]] event_loop& loop() noexcept { return *loop_; }
+    /// Cancels and awaits what is left. Idempotent.
+    void close() { loop_->close(); }
+
+  private:
+    /// Returns whether Ctrl-C cancelled the task.
+    bool run_to_end(detail::joinable_task& main) {
+        const auto ended = [&main] { return main.is_done(); };
+        if (!handle_interrupt_) {
+            loop_->run_until(ended, true);
+            return false;
+        }
+        const detail::interrupt_guard guard(*loop_->get_inbox(), main);
+        loop_->run_until(ended, true);
+        return guard.was_interrupted();
+    }
+
+    std::unique_ptr<event_loop> loop_;
+    bool handle_interrupt_;
+};
+
+/// Makes a loop, runs `main` in it, cancels and awaits the tasks that are left, and closes the
+/// loop: asyncio.run. Returns the task's value or throws its exception; see `runner::run`.
+template <class T> T run(task<T> main, const runner_options& options = {}) {
+    runner scope(options);
+    return scope.run(std::move(main));
+}
+
+/// The same for a task without a value, made for `return hob::run(...)` in `main`: returns 0, or
+/// 130, which is a shell's word for "ended by Ctrl-C".
+inline int run(task<void> main, const runner_options& options = {}) {
+    runner scope(options);
+    try {
+        scope.run(std::move(main));
+    } catch (const interrupted_error&) {
+        return 130;
+    }
+    return 0;
+}
+
+} // namespace hob

@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: MIT
+// Waiting for time to pass: sleep_for, sleep_until, yield.
+#pragma once
+
+#include <hob/core/awaitable.hpp>
+#include <hob/core/reactor.hpp>
+#include <hob/core/scheduled_call.hpp>
+
+#include <chrono>
+#include <coroutine>
+#include <string>
+
+namespace hob {
+namespace detail {
+
+class sleep_operation final : public timed_operation {
+  public:
+    explicit sleep_operation(time_point deadline) noexcept { set_deadline(deadline); }
+
+    static constexpr bool await_ready() noexcept { return false; }
+    template <hob_promise Promise> bool await_suspend(std::coroutine_handle<Promise> awaiting) {
+        if (begin(awaiting.promise())) {
+            try {
+                reactor::here().timers().insert(*this);
+            } catch (...) {
+                awaiting.promise().owner().resume_running();
+                throw;
+            }
+        }
+        return true;
+    }
+    static constexpr void await_resume() noexcept {}
+
+  private:
+    void expire() noexcept override { complete(); }
+    void cancel() noexcept override {
+        // A sleep that has expired is no longer waited for, so this one has not.
+        reactor::here().timers().remove(*this);
+        stop();
+    }
+    [[nodiscard]] std::string describe() const override {
+        const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(
+            deadline() - reactor::here().now());
+        return "a sleep (" + std::to_string(left.count()) + " ms left)";
+    }
+};
+
+class [[nodiscard("a yield does nothing until it is awaited")]] yield_awaiter
+    : public awaiter_base {
+  public:
+    static constexpr bool await_ready() noexcept { return false; }
+    template <hob_promise Promise>
+    static void await_suspend(std::coroutine_handle<Promise> awaiting) noexcept {
+        promise_base& waiter = awaiting.promise();
+        if (waiter.owner().is_cancelled()) [[unlikely]]
+            waiter.owner().stop_at(waiter);
+        else
+            scheduler::here().push(waiter);
+    }
+    static constexpr void await_resume() noexcept {}
+};
+
+} // namespace detail
+
+/// Waits until the loop's clock has reached `when`, never less. Cancellation removes the timer.
+/// Throws `std::bad_alloc`.
+inline auto sleep_until(detail::time_point when) {
+    return detail::deferred<detail::sleep_operation, detail::time_point>(when);
+}
+
+/// Waits for `delay`, never less. One that is not positive has passed by the next turn. Durations beyond the clock's range mean for ever. Throws `usage_error` for NaN.
+/// Cancellation removes the timer.
+template <class Rep, class Period>
+auto sleep_for(std::chrono::duration<Rep, Period> delay) {
+    return detail::deferred<detail::sleep_operation, detail::time_point>(detail::deadline_after(detail::reactor::current().now(), delay));
+}
+
+/// Lets the other ready tasks run once: asyncio's `sleep(0)`.
+inline detail::yield_awaiter yield() noexcept {
+    return {};
+}
+
+} // namespace hob

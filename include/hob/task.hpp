@@ -1,0 +1,235 @@
+// SPDX-License-Identifier: MIT
+// hob::task<T>: a coroutine that starts when it is awaited.
+#pragma once
+
+#include <hob/core/foreign_awaitable.hpp>
+#include <hob/core/operation.hpp>
+#include <hob/core/result.hpp>
+
+#include <concepts>
+#include <coroutine>
+#include <exception>
+#include <source_location>
+#include <string>
+#include <type_traits>
+#include <utility>
+
+namespace hob {
+
+template <class T = void> class task;
+
+namespace detail {
+
+/// Tells the exception handler, in debug mode, of a task that nobody awaited.
+[[gnu::cold]] inline void report_never_awaited(promise_base& never) noexcept {
+    if (current_scheduler == nullptr || !current_scheduler->debug)
+        return;
+    try {
+        const std::string what =
+            std::string("a task was never awaited: ") + never.position.function_name() + " at " +
+            never.position.file_name() + ":" + std::to_string(never.position.line());
+        current_scheduler->report(what.c_str(), nullptr, nullptr);
+    } catch (...) {
+        current_scheduler->report("a task was never awaited", nullptr, nullptr);
+    }
+}
+
+/// Says that a coroutine has returned: to its caller, or to the scope whose root it is.
+struct final_awaiter {
+    static constexpr bool await_ready() noexcept { return false; }
+    template <hob_promise Promise>
+    static void await_suspend(std::coroutine_handle<Promise> finished) noexcept {
+        promise_base& returned = finished.promise();
+        if (returned.runs_inline())
+            return;
+        if (promise_base* const caller = returned.caller())
+            scheduler::here().resume_next(*caller);
+        else
+            returned.owner().root_returned(returned);
+    }
+    static void await_resume() noexcept {}
+};
+
+/// What the promises of all hob coroutines do alike.
+class coroutine_promise : public promise_base {
+  public:
+    static std::suspend_always initial_suspend() noexcept { return {}; }
+    static final_awaiter final_suspend() noexcept { return {}; }
+
+    /// Notes where the await stands, and gives the awaiter. Awaitables of hob pass through; a
+    /// foreign one is wrapped, and cannot be cancelled while it is suspended.
+    template <class Awaitable>
+    decltype(auto) await_transform(
+        Awaitable&& awaited, std::source_location where = std::source_location::current()) {
+        this->position = where;
+        if constexpr (makes_hob_awaiter<Awaitable>) {
+            return static_cast<Awaitable&&>(awaited).make_awaiter();
+        } else if constexpr (hob_awaiter<Awaitable>) {
+            static_assert(may_be_awaited<Awaitable>,
+                          "hob: a task is awaited once: write `co_await std::move(task)`");
+            return static_cast<Awaitable&&>(awaited);
+        } else {
+            static_assert(awaitable<Awaitable>,
+                          "hob: this cannot be awaited: it has neither an operator co_await nor "
+                          "await_ready, await_suspend and await_resume");
+            return foreign_awaiter<Awaitable>(static_cast<Awaitable&&>(awaited));
+        }
+    }
+
+  protected:
+    coroutine_promise() = default;
+    ~coroutine_promise() = default;
+};
+
+template <class T> class promise;
+
+template <class T> class promise_result : public coroutine_promise {
+  public:
+    void unhandled_exception() noexcept { outcome_.set_exception(std::current_exception()); }
+    [[nodiscard]] outcome<T>& result() noexcept { return outcome_; }
+
+  protected:
+    outcome<T> outcome_;
+};
+
+template <class T> class promise final : public promise_result<T> {
+  public:
+    task<T>
+    get_return_object(std::source_location where = std::source_location::current()) noexcept;
+
+    template <class U = T>
+        requires std::convertible_to<U&&, T>
+    void return_value(U&& value) noexcept(std::is_nothrow_constructible_v<T, U&&>) {
+        this->outcome_.set_value(std::forward<U>(value));
+    }
+};
+
+template <> class promise<void> final : public promise_result<void> {
+  public:
+    task<void>
+    get_return_object(std::source_location where = std::source_location::current()) noexcept;
+    void return_void() noexcept { outcome_.set_value(); }
+};
+
+} // namespace detail
+
+/// A lazy coroutine: it runs no code until it is awaited, or given to `create_task`, a task group
+/// or a combinator, and that happens once. Move-only. `T` may be void, a reference, move-only or
+/// not default-constructible, and is aligned to at most 16 bytes.
+///
+/// Awaiting runs it inside the current step; its value or exception arrives in the awaiting
+/// coroutine after its locals and parameters have been destroyed. If the awaiting task is
+/// cancelled, this coroutine is stopped first: see `hob::create_task`. Awaiting a task that was
+/// moved from or awaited before throws `usage_error`.
+template <class T> class [[nodiscard("a task does nothing until it is awaited")]] task {
+  public:
+    using promise_type = detail::promise<T>;
+    using value_type = T;
+
+    task(task&& other) noexcept : child_(std::exchange(other.child_, nullptr)) {}
+    task& operator=(task&& other) noexcept {
+        if (this != &other) {
+            destroy();
+            child_ = std::exchange(other.child_, nullptr);
+        }
+        return *this;
+    }
+    ~task() { destroy(); }
+
+    /// False after the task was moved from or awaited.
+    [[nodiscard]] explicit operator bool() const noexcept { return child_ != nullptr; }
+
+    // The awaiter's protocol, for the compiler.
+    static constexpr bool await_ready() noexcept { return false; }
+
+    template <detail::hob_promise Promise>
+    bool await_suspend(std::coroutine_handle<Promise> awaiting) {
+        detail::promise_base& caller = awaiting.promise();
+        detail::scheduler& loop = detail::scheduler::here();
+        if (child_ == nullptr || started_) [[unlikely]]
+            throw usage_error("a task was awaited that was moved from or awaited before");
+        if (!loop.spend_budget()) [[unlikely]]
+            return start_in_a_later_turn(caller, loop);
+        started_ = true;
+        if (!loop.may_nest()) [[unlikely]] {
+            child_->call_from_trampoline(caller);
+            loop.resume_next(*child_);
+            return true;
+        }
+        child_->call_inline(caller);
+        if (loop.resume_inline(*child_, caller))
+            return false;
+        child_->leave_inline();
+        return true;
+    }
+
+    T await_resume() {
+        const frame_guard guard(*this);
+        return child_->result().get();
+    }
+
+    /// For combinators: gives up the coroutine. Null when there is none.
+    [[nodiscard]] promise_type* release() noexcept { return std::exchange(child_, nullptr); }
+
+  private:
+    friend promise_type;
+    explicit task(promise_type& child) noexcept : child_(&child) {}
+
+    /// Destroys the frame before the outcome reaches the awaiting coroutine.
+    class frame_guard {
+      public:
+        explicit frame_guard(task& owner) noexcept : owner_(owner) {}
+        ~frame_guard() {
+            owner_.started_ = false;
+            owner_.destroy();
+        }
+        frame_guard(const frame_guard&) = delete;
+        frame_guard& operator=(const frame_guard&) = delete;
+
+      private:
+        task& owner_;
+    };
+
+    /// The budget of synchronous awaits is spent: other tasks get their turn first.
+    bool start_in_a_later_turn(detail::promise_base& caller, detail::scheduler& loop) noexcept {
+        if (caller.owner().is_cancelled()) {
+            caller.owner().stop_at(caller);
+            return true;
+        }
+        started_ = true;
+        child_->call_from_trampoline(caller);
+        loop.push(*child_);
+        return true;
+    }
+
+    void destroy() noexcept {
+        // A started coroutine that has not returned is only left behind by unwinding, which has
+        // destroyed it.
+        if (child_ == nullptr || started_)
+            return;
+        promise_type* const child = std::exchange(child_, nullptr);
+        if (!child->coroutine().done()) [[unlikely]]
+            detail::report_never_awaited(*child);
+        child->coroutine().destroy();
+    }
+
+    promise_type* child_;
+    bool started_ = false;
+};
+
+namespace detail {
+
+template <class T>
+task<T> promise<T>::get_return_object(std::source_location where) noexcept {
+    static_assert(alignof(promise<T>) <= 16,
+                  "hob: the result of a task may be aligned to at most 16 bytes");
+    this->position = where;
+    return task<T>(*this);
+}
+inline task<void> promise<void>::get_return_object(std::source_location where) noexcept {
+    this->position = where;
+    return task<void>(*this);
+}
+
+} // namespace detail
+} // namespace hob
