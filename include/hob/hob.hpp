@@ -3,7 +3,14 @@
 #pragma once
 
 #include <hob/as_result.hpp>
+#include <hob/debug/task_dump.hpp>
+#include <hob/finally.hpp>
+#include <hob/gather.hpp>
+#include <hob/race.hpp>
 #include <hob/run.hpp>
+#include <hob/shield.hpp>
 #include <hob/sleep.hpp>
 #include <hob/task.hpp>
+#include <hob/task_group.hpp>
 #include <hob/task_handle.hpp>
+#include <hob/timeout.hpp>

@@ -8,6 +8,7 @@
 
 #include <concepts>
 #include <coroutine>
+#include <cstddef>
 #include <exception>
 #include <source_location>
 #include <string>
@@ -126,6 +127,8 @@ template <class T> class [[nodiscard("a task does nothing until it is awaited")]
     using promise_type = detail::promise<T>;
     using value_type = T;
 
+    /// Holds no coroutine, as after a move.
+    explicit task(std::nullptr_t) noexcept : child_(nullptr) {}
     task(task&& other) noexcept : child_(std::exchange(other.child_, nullptr)) {}
     task& operator=(task&& other) noexcept {
         if (this != &other) {

@@ -51,11 +51,14 @@ class scope : public ready_callback {
   public:
     [[nodiscard]] bool is_cancelled() const noexcept { return cancelled_; }
     [[nodiscard]] bool is_done() const noexcept { return state_ == state::done; }
-    [[nodiscard]] bool is_started() const noexcept { return state_ != state::unstarted; }
+    /// It has a coroutine, which may not have run yet.
+    [[nodiscard]] bool is_alive() const noexcept {
+        return state_ != state::done && (state_ != state::unstarted || frame_ != nullptr);
+    }
 
     /// Requests cancellation. Returns false, and changes nothing, when the scope has ended.
     bool cancel() noexcept {
-        if (state_ == state::done || state_ == state::ending)
+        if (!is_alive() || state_ == state::ending)
             return false;
         if (cancelled_)
             return true;

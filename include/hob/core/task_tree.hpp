@@ -6,6 +6,7 @@
 #include <hob/core/task_scope.hpp>
 
 #include <string>
+#include <string_view>
 #include <unordered_map>
 
 namespace hob::detail {
@@ -65,7 +66,23 @@ class task_tree {
         for (const promise_base* frame = innermost; frame != nullptr; frame = frame->caller())
             text += indent + "  at " + frame->position.file_name() + ":" +
                     std::to_string(frame->position.line()) + " in " +
-                    frame->position.function_name() + "\n";
+                    std::string(readable(frame->position.function_name())) + "\n";
+    }
+
+    /// GCC names the function that it made of a coroutine's body, whose one parameter is the frame
+    /// `SIGNATURE::_ZMANGLED.Frame*`. The signature is what a reader wants to see.
+    [[nodiscard]] static std::string_view readable(std::string_view name) noexcept {
+        constexpr std::string_view frame_parameter = ".Frame*)";
+        if (!name.ends_with(frame_parameter))
+            return name;
+        std::size_t open = name.size() - 1;
+        for (int depth = 1; depth != 0 && open != 0;) {
+            --open;
+            depth += name[open] == ')' ? 1 : name[open] == '(' ? -1 : 0;
+        }
+        const std::size_t mangled = name.find("::_Z", open);
+        return mangled == std::string_view::npos ? name
+                                                 : name.substr(open + 1, mangled - open - 1);
     }
 
     [[nodiscard]] promise_base* leaf_of(scope& each) const {

@@ -1,0 +1,2 @@
+#pragma once
+namespace hob::detail { template <class F> consteval void check_callable() {} }

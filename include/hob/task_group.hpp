@@ -1,0 +1,220 @@
+// SPDX-License-Identifier: MIT
+// hob::with_task_group: tasks that end before their group does.
+#pragma once
+
+#include <hob/core/callable.hpp>
+#include <hob/core/combinator.hpp>
+#include <hob/task_handle.hpp>
+
+#include <concepts>
+#include <coroutine>
+#include <exception>
+#include <string>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+namespace hob {
+namespace detail {
+template <class Body, class T> class task_group_operation;
+}
+
+/// Starts tasks that live no longer than the group: see `with_task_group`, which makes it.
+class task_group : private detail::task_owner {
+  public:
+    task_group(const task_group&) = delete;
+    task_group& operator=(const task_group&) = delete;
+
+    /// Starts a child whose value nobody wants; its first step runs in the next turn. In a group
+    /// that is being cancelled, the child is stopped at its first suspension. Throws `usage_error`,
+    /// and destroys `child`, after a task of the group has failed and after the group has ended;
+    /// `std::bad_alloc`.
+    template <class T> void start(task<T> child) { spawn(child); }
+
+    /// The same with a handle. A failure still cancels the group, also if the handle is awaited.
+    template <class T> [[nodiscard]] task_handle<T> create_task(task<T> child) {
+        return task_handle<T>(spawn(child));
+    }
+
+    /// Cancels the body and every child; the group then ends without an error of its own.
+    void cancel() noexcept {
+        cancelled_ = true;
+        cancel_everything();
+    }
+
+    /// How many children are alive.
+    [[nodiscard]] std::size_t size() const noexcept { return live_; }
+
+  private:
+    template <class, class> friend class detail::task_group_operation;
+
+    explicit task_group(detail::combinator& owner) noexcept : owner_(owner) {}
+    ~task_group() = default;
+
+    template <class T> detail::task_record<T>& spawn(task<T>& child) {
+        if (ended_)
+            throw usage_error("a task was started in a task group that has ended");
+        if (!errors_.empty())
+            throw usage_error("a task was started in a task group in which another task failed");
+        detail::task_record<T>& record =
+            detail::spawn(detail::reactor::here(), *this, children_, child, is_cancelled());
+        ++live_;
+        announce_child();
+        return record;
+    }
+
+    /// The child counts among what the group waits for.
+    virtual void announce_child() noexcept = 0;
+    virtual void child_has_ended() noexcept = 0;
+    virtual void cancel_body() noexcept = 0;
+
+    [[nodiscard]] bool is_cancelled() const noexcept {
+        return cancelled_ || owner_.waiter().owner().is_cancelled();
+    }
+
+    void cancel_everything() noexcept {
+        children_.for_each([](detail::task_scope& each) { each.cancel(); });
+        cancel_body();
+    }
+
+    void fail(const std::exception_ptr& error) noexcept {
+        try {
+            errors_.push_back(error);
+        } catch (...) {
+            home().report("out of memory for an error of a task group", owning_scope(), error);
+        }
+        cancel_everything();
+    }
+
+    // detail::task_owner
+    [[nodiscard]] detail::scope* owning_scope() const noexcept override {
+        return &owner_.waiter().owner();
+    }
+    [[nodiscard]] detail::scheduler& home() noexcept override { return owning_scope()->home(); }
+    void task_ended(detail::task_scope& ended, const std::exception_ptr& error) noexcept override {
+        children_.remove(ended);
+        --live_;
+        if (error) {
+            static_cast<detail::joinable_task&>(ended).mark_retrieved();
+            if (detail::is_fatal(error))
+                home().fail(error);
+            fail(error);
+        }
+        child_has_ended();
+    }
+
+    detail::combinator& owner_;
+    detail::intrusive_list<detail::task_scope> children_;
+    std::vector<std::exception_ptr> errors_;
+    std::size_t live_ = 0;
+    bool cancelled_ = false;
+    bool ended_ = false;
+};
+
+namespace detail {
+
+template <class Body, class T>
+class task_group_operation final : public combinator, public task_group {
+  public:
+    explicit task_group_operation(Body body)
+        : task_group(static_cast<combinator&>(*this)), body_(std::forward<Body>(body)),
+          branch_(*this) {}
+
+    template <hob_promise Promise> bool await_suspend(std::coroutine_handle<Promise> awaiting) {
+        return run_branches(awaiting.promise(), [this](bool born_cancelled) noexcept {
+            try {
+                task<T> coroutine = body_(static_cast<task_group&>(*this));
+                require_root(coroutine);
+                one_more();
+                branch_.start_now(*coroutine.release(), born_cancelled);
+            } catch (...) {
+                fail(std::current_exception());
+            }
+        });
+    }
+
+    T await_resume() {
+        if (!errors_.empty())
+            throw exception_group("tasks of a group failed", std::move(errors_));
+        if (branch_.was_stopped()) {
+            // By `task_group::cancel`.
+            if constexpr (std::is_void_v<T>)
+                return;
+            else
+                throw cancelled_error("the body of a task group");
+        }
+        return branch_.result().get();
+    }
+
+    void branch_ended(branch_base&) noexcept override {
+        any_stopped_ = any_stopped_ || branch_.was_stopped();
+        if (const std::exception_ptr error = branch_.error()) {
+            if (is_fatal(error))
+                home().fail(error);
+            fail(error);
+        }
+        one_ended();
+    }
+
+  private:
+    void announce_child() noexcept override { one_more(); }
+    void child_has_ended() noexcept override { one_ended(); }
+    void cancel_body() noexcept override { branch_.cancel(); }
+
+    void cancel() noexcept override { cancel_everything(); }
+    [[nodiscard]] bool must_stop() noexcept override {
+        ended_ = true;
+        if (!is_waiter_cancelled())
+            return false;
+        // What the group was for is done, unless a part of it was stopped or failed.
+        if (!any_stopped_ && errors_.empty())
+            return false;
+        for (const std::exception_ptr& each : errors_)
+            task_group::home().report("a task of a group failed, and the group was cancelled",
+                                      &waiter_->owner(), each);
+        return true;
+    }
+    void visit_children(scope_visitor& visitor) override {
+        visit_live(visitor, branch_);
+        children_.for_each([&](task_scope& each) { visitor.visit(each); });
+    }
+    [[nodiscard]] std::string describe() const override {
+        return "a task group (" + std::to_string(live_) + " children)";
+    }
+
+    Body body_;
+    branch<T> branch_;
+    bool any_stopped_ = false;
+};
+
+} // namespace detail
+
+/// Calls `body(group)`, which returns a task, awaits it, and then waits for every task that was
+/// started in the group; returns the body's value. So no task outlives the group.
+///
+///     co_await hob::with_task_group([&](hob::task_group& group) -> hob::task<> {
+///         group.start(work(1));
+///         group.start(work(2));
+///         co_return;
+///     });
+///
+/// If the body or a child fails, the others are cancelled and awaited, and an `exception_group` is
+/// thrown with all the exceptions in the order in which they came. A child that is cancelled on its
+/// own is no failure. If `group.cancel()` stopped a body that is to give a value, `cancelled_error`
+/// is thrown.
+///
+/// Cancelling the awaiting task cancels the body and the children and waits for them; exceptions
+/// of theirs then go to the loop's exception handler. A `fatal_error` leaves `run` at once.
+///
+/// The closure lives until the group has ended, so the body may use its captures throughout.
+template <class Body>
+    requires std::invocable<Body&, task_group&>
+auto with_task_group(Body&& body) {
+    detail::check_callable<Body>();
+    using body_task = std::invoke_result_t<Body&, task_group&>;
+    static_assert(detail::is_task<body_task>, "hob: the body of a task group returns a hob::task");
+    using T = typename body_task::value_type;
+    return detail::deferred<detail::task_group_operation<Body, T>, Body>(std::forward<Body>(body));
+}
+
+} // namespace hob
