@@ -117,7 +117,7 @@ class runner {
         event_loop& loop = *loop_;
         loop.require_usable();
         detail::task_record<T>& record =
-            detail::spawn<T>(loop, loop, loop.tasks(), main, false);
+            detail::spawn<detail::task_record<T>>(loop, loop, loop.tasks(), main, false);
         // Keeps the record. A fatal error or a deadlock leaves the task alive in its loop.
         const task_handle<T> handle(record);
         record.mark_retrieved();

@@ -44,7 +44,7 @@ struct final_awaiter {
         if (returned.runs_inline())
             return;
         if (promise_base* const caller = returned.caller())
-            scheduler::here().resume_next(*caller);
+            scheduler::here().continue_with(*caller);
         else
             returned.owner().root_returned(returned);
     }
@@ -156,7 +156,7 @@ template <class T> class [[nodiscard("a task does nothing until it is awaited")]
         started_ = true;
         if (!loop.may_nest()) [[unlikely]] {
             child_->call_from_trampoline(caller);
-            loop.resume_next(*child_);
+            loop.continue_with(*child_);
             return true;
         }
         child_->call_inline(caller);
@@ -232,6 +232,12 @@ task<T> promise<T>::get_return_object(std::source_location where) noexcept {
 inline task<void> promise<void>::get_return_object(std::source_location where) noexcept {
     this->position = where;
     return task<void>(*this);
+}
+
+/// Refuses a task that cannot be started, before anything else has been.
+template <class T> void require_root(const task<T>& coroutine) {
+    if (!coroutine)
+        throw usage_error("a task was started that was moved from or awaited before");
 }
 
 } // namespace detail

@@ -29,11 +29,14 @@ class task_group : private detail::task_owner {
     /// that is being cancelled, the child is stopped at its first suspension. Throws `usage_error`,
     /// and destroys `child`, after a task of the group has failed and after the group has ended;
     /// `std::bad_alloc`.
-    template <class T> void start(task<T> child) { spawn(child); }
+    template <class T> void start(task<T> child) { spawn<detail::unjoined_task<T>>(child); }
 
     /// The same with a handle. A failure still cancels the group, also if the handle is awaited.
     template <class T> [[nodiscard]] task_handle<T> create_task(task<T> child) {
-        return task_handle<T>(spawn(child));
+        auto& record = spawn<detail::task_record<T>>(child);
+        // A failure goes to the group.
+        record.mark_retrieved();
+        return task_handle<T>(record);
     }
 
     /// Cancels the body and every child; the group then ends without an error of its own.
@@ -51,13 +54,13 @@ class task_group : private detail::task_owner {
     explicit task_group(detail::combinator& owner) noexcept : owner_(owner) {}
     ~task_group() = default;
 
-    template <class T> detail::task_record<T>& spawn(task<T>& child) {
+    template <class Record, class T> Record& spawn(task<T>& child) {
         if (ended_)
             throw usage_error("a task was started in a task group that has ended");
         if (!errors_.empty())
             throw usage_error("a task was started in a task group in which another task failed");
-        detail::task_record<T>& record =
-            detail::spawn(detail::reactor::here(), *this, children_, child, is_cancelled());
+        Record& record = detail::spawn<Record>(detail::reactor::here(), *this, children_, child,
+                                               is_cancelled());
         ++live_;
         announce_child();
         return record;
@@ -95,7 +98,6 @@ class task_group : private detail::task_owner {
         children_.remove(ended);
         --live_;
         if (error) {
-            static_cast<detail::joinable_task&>(ended).mark_retrieved();
             if (detail::is_fatal(error))
                 home().fail(error);
             fail(error);

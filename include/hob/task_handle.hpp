@@ -43,11 +43,6 @@ class joinable_task : public task_scope {
     /// Somebody has seen how it ended: an exception need not be reported.
     void mark_retrieved() noexcept { retrieved_ = true; }
 
-    static void* operator new(std::size_t size) { return frame_pool::allocate(size); }
-    static void operator delete(void* memory, std::size_t size) noexcept {
-        frame_pool::deallocate(memory, size);
-    }
-
   protected:
     using task_scope::task_scope;
     ~joinable_task() = default;
@@ -87,15 +82,16 @@ template <class T> class task_record final : public joinable_task {
         auto& child = static_cast<promise<T>&>(root);
         outcome_.take(child.result());
         child.coroutine().destroy();
-        // Passed by value: telling the end may release the record.
-        const std::exception_ptr error = error_of_outcome();
-        ended(error, false);
+        if (outcome_.state() == outcome_state::exception) [[unlikely]] {
+            // A copy: telling the end may release the record.
+            const std::exception_ptr error = outcome_.exception();
+            ended(error, false);
+        } else {
+            ended(nullptr, false);
+        }
     }
     void stopped() noexcept override { ended(nullptr, true); }
 
-    [[nodiscard]] std::exception_ptr error_of_outcome() const noexcept {
-        return outcome_.state() == outcome_state::exception ? outcome_.exception() : nullptr;
-    }
     void destroy() noexcept override {
         if (!is_retrieved() && outcome_.state() == outcome_state::exception)
             report_unretrieved();
@@ -110,14 +106,36 @@ template <class T> class task_record final : public joinable_task {
     outcome<T> outcome_;
 };
 
-/// Spawns `root` below `owner`: its first step runs in the next turn.
-template <class T>
-[[nodiscard]] task_record<T>& spawn(reactor& loop, task_owner& owner,
-                                    intrusive_list<task_scope>& siblings, task<T>& coroutine,
-                                    bool born_cancelled) {
-    if (!coroutine)
-        throw usage_error("a task was started that was moved from or awaited before");
-    auto* const record = new task_record<T>(owner, loop.next_task_number());
+/// A task without handles, whose value nobody wants and whose exception goes to its keeper.
+template <class T> class unjoined_task final : public task_scope {
+  public:
+    unjoined_task(task_owner& owner, std::uint32_t number) noexcept : task_scope(owner, number) {}
+
+  private:
+    ~unjoined_task() = default;
+
+    void finished(promise_base& root) noexcept override {
+        auto& child = static_cast<promise<T>&>(root);
+        const std::exception_ptr error = child.result().state() == outcome_state::exception
+                                             ? child.result().exception()
+                                             : nullptr;
+        child.coroutine().destroy();
+        ended(error);
+    }
+    void stopped() noexcept override { ended(nullptr); }
+
+    void ended(const std::exception_ptr& error) noexcept {
+        keeper().task_ended(*this, error);
+        delete this;
+    }
+};
+
+/// Spawns a task below `owner`: its first step runs in the next turn. `Record` is what keeps it.
+template <class Record, class T>
+Record& spawn(reactor& loop, task_owner& owner, intrusive_list<task_scope>& siblings,
+              task<T>& coroutine, bool born_cancelled) {
+    require_root(coroutine);
+    auto* const record = new Record(owner, loop.next_task_number());
     siblings.push_back(*record);
     record->start_soon(loop, *coroutine.release(), born_cancelled);
     return *record;
@@ -133,7 +151,8 @@ template <class T> class join_awaiter_base : public join_operation {
     }
     template <hob_promise Promise> bool await_suspend(std::coroutine_handle<Promise> awaiting) {
         promise_base& waiter = awaiting.promise();
-        if (&task_of(waiter.owner()) == &target_)
+        // A task that has not run yet awaits nobody.
+        if (target_.is_started() && &task_of(waiter.owner()) == &target_)
             throw usage_error("a task awaits itself");
         if (begin(waiter)) {
             if (target_.is_done())
@@ -267,7 +286,8 @@ template <class T = void> class task_handle {
 /// Then its frames are destroyed, innermost first; destructors run, `catch` blocks do not.
 template <class T> task_handle<T> create_task(task<T> coroutine) {
     detail::reactor& loop = detail::reactor::current();
-    return task_handle<T>(detail::spawn(loop, loop, loop.tasks(), coroutine, false));
+    return task_handle<T>(
+        detail::spawn<detail::task_record<T>>(loop, loop, loop.tasks(), coroutine, false));
 }
 
 } // namespace hob

@@ -150,12 +150,6 @@ concept taskable = requires(Awaitable&& a) { as_task(std::forward<Awaitable>(a))
 template <class Awaitable>
 using task_result_t = typename decltype(as_task(std::declval<Awaitable>()))::value_type;
 
-/// Refuses a task that cannot be started, before anything else has been.
-template <class T> void require_root(const task<T>& coroutine) {
-    if (!coroutine)
-        throw usage_error("a task was started that was moved from or awaited before");
-}
-
 /// For the tree of tasks: branches that run.
 inline void visit_live(scope_visitor& visitor, scope& each) {
     if (each.is_alive())

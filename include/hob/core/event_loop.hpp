@@ -19,12 +19,11 @@
 namespace hob {
 
 /// What an exception handler is told.
-class exception_context {
-  public:
-    std::string message;              ///< what happened, for people
-    std::exception_ptr exception;     ///< null when there is none
-    std::string task;                 ///< the task's name; empty when no task is concerned
-    std::string stack;                ///< its async stack as far as it still stands, a line a frame
+struct exception_context {
+    std::string message;          ///< what happened, for people
+    std::exception_ptr exception; ///< null when there is none
+    std::string task;             ///< the task's name; empty when no task is concerned
+    std::string stack;            ///< its async stack as far as it still stands, a line a frame
 };
 using exception_handler = std::function<void(const exception_context&)>;
 
@@ -105,7 +104,8 @@ class event_loop final : private detail::reactor {
 
     /// Runs until `stop`. Throws what left a task as a `fatal_error`.
     void run_forever() {
-        run_until([this] { return std::exchange(stopping_, false); }, false);
+        run_until([this] { return stopping_; }, false);
+        stopping_ = false;
     }
     /// Makes `run_forever` return at the end of the turn at hand. Before it, makes it return
     /// after one turn.
@@ -163,7 +163,7 @@ class event_loop final : private detail::reactor {
         const auto stuck = [&] { return detect_deadlock && is_stuck(); };
         bool ended = false;
         do {
-            turn([&] { return !(ended = finished()) && !stuck(); });
+            turn(finished, [&] { return !(ended = finished()) && !stuck(); });
             if (fatal_)
                 std::rethrow_exception(std::exchange(fatal_, nullptr));
             ended = ended || finished();
@@ -204,7 +204,7 @@ class event_loop final : private detail::reactor {
         const running_guard guard(*this);
         tasks().for_each([](detail::task_scope& each) { each.cancel(); });
         while (!tasks().empty() && !is_forked()) {
-            turn([this] { return !tasks().empty(); });
+            turn([this] { return tasks().empty(); }, [this] { return !tasks().empty(); });
             // A task may have started another one while it was being stopped.
             tasks().for_each([](detail::task_scope& each) { each.cancel(); });
             if (fatal_) {
@@ -275,7 +275,7 @@ class event_loop final : private detail::reactor {
         std::fputs(text.c_str(), stderr);
     }
     void fail(std::exception_ptr error) noexcept override {
-        leaving_ = true;
+        leave();
         if (!fatal_)
             fatal_ = std::move(error);
     }
@@ -288,21 +288,30 @@ class event_loop final : private detail::reactor {
             fail(std::make_exception_ptr(
                 io_uring_error(error, std::system_category(), "io_uring_enter")));
     }
-    void step_begins() noexcept override { step_start_ = now(); }
-    void step_ended() noexcept override {
-        const auto taken = now() - step_start_;
+    void run_timed(detail::ready_node& node) noexcept override {
+        const detail::time_point start = now();
+        // The node may be gone afterwards.
+        const std::string task = name_of_task(node);
+        run(node);
+        const auto taken = now() - start;
         if (taken < slow_step_)
             return;
-        const auto milliseconds =
-            std::chrono::duration_cast<std::chrono::milliseconds>(taken).count();
-        report(("a step blocked the loop for " + std::to_string(milliseconds) + " ms").c_str(),
-               nullptr, nullptr);
+        const auto count = std::chrono::duration_cast<std::chrono::milliseconds>(taken).count();
+        deliver_report({"a step blocked the loop for " + std::to_string(count) + " ms", nullptr,
+                        task, {}});
+    }
+    [[nodiscard]] static std::string name_of_task(detail::ready_node& node) {
+        if (!node.is_callback())
+            return detail::task_of(static_cast<detail::promise_base&>(node).owner()).name();
+        auto& callback = static_cast<detail::ready_callback&>(node);
+        if (auto* const scope = dynamic_cast<detail::scope*>(&callback))
+            return detail::task_of(*scope).name();
+        return {};
     }
 
     exception_handler handler_;
     std::exception_ptr fatal_;
     std::thread::id thread_ = std::this_thread::get_id();
-    detail::time_point step_start_;
     std::chrono::nanoseconds slow_step_ = std::chrono::milliseconds(100);
     bool stopping_ = false;
     bool running_loop_ = false;

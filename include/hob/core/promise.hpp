@@ -49,7 +49,11 @@ class promise_base : public ready_node {
     }
 
     [[nodiscard]] scope& owner() const noexcept { return *scope_; }
-    void set_owner(scope& owner) noexcept { scope_ = &owner; }
+    /// Makes this the root of a scope.
+    void set_owner(scope& owner) noexcept {
+        caller_ = 0;
+        scope_ = &owner;
+    }
 
     /// Where the await at hand is; before the first one, where the coroutine begins.
     std::source_location position;
@@ -60,8 +64,9 @@ class promise_base : public ready_node {
 
   private:
     static constexpr std::uintptr_t inline_bit = 1;
-    std::uintptr_t caller_ = 0;
-    scope* scope_ = nullptr;
+    // Both are set when the coroutine gets a caller or a scope, which is before it runs.
+    std::uintptr_t caller_;
+    scope* scope_;
 };
 
 template <class Promise>

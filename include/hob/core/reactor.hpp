@@ -92,20 +92,26 @@ class reactor : public scheduler, public task_owner {
 
     /// Visits every node that is about to run, in order.
     template <class Visitor> void for_each_ready(Visitor&& visit) const {
-        for (const ready_queue* queue : {&batch_, &ready_})
-            for (ready_node* node = queue->front(); node != nullptr; node = node->next())
+        for (ready_node* first : {batch_, ready_.front()})
+            for (ready_node* node = first; node != nullptr; node = node->next())
                 visit(*node);
     }
 
   protected:
     ~reactor() = default;
 
-    /// One turn. If nothing is ready then and `may_sleep()` holds, waits until something happens.
-    template <class Predicate> void turn(Predicate&& may_sleep) noexcept {
-        if (!inbox_->empty())
-            inbox_->drain(ready_);
-        run_ready();
-        fire_timers();
+    /// One turn; or several, while there is neither a timer nor an operation that a turn would have
+    /// to look after, and not `finished()`. If then nothing is ready and `may_sleep()` holds, waits
+    /// until something happens.
+    template <class Finished, class MaySleep>
+    void turn(Finished&& finished, MaySleep&& may_sleep) noexcept {
+        do {
+            if (!inbox_->empty())
+                inbox_->drain(ready_);
+            run_ready();
+        } while (!ready_.empty() && !has_duties() && !finished());
+        if (!timers_.empty())
+            fire_timers();
         exchange_with_kernel(ready_.empty() && !leaving_ && may_sleep());
     }
 
@@ -121,7 +127,7 @@ class reactor : public scheduler, public task_owner {
             drain_backlog();
             enter(false, time_point::max());
             take_completions();
-        } while (ring_->queued() != 0 || !backlog_.empty());
+        } while (has_entries_);
     }
 
     /// Makes posts from other threads and signal handlers wake the loop.
@@ -135,35 +141,39 @@ class reactor : public scheduler, public task_owner {
         entry.user_data = wake_tag;
     }
 
-    /// Runs at most what is in the queue now.
+    /// Runs what is in the queue now; what comes meanwhile waits for the next turn.
     void run_ready() noexcept {
-        batch_.prepend(ready_);
-        while (ready_node* const node = batch_.pop()) {
+        for (ready_node* node = ready_.take_all(); node != nullptr; node = batch_) {
+            batch_ = node->next();
             if (debug) [[unlikely]]
-                step_begins();
-            if (node->is_callback())
-                static_cast<ready_callback*>(node)->run();
+                run_timed(*node);
             else
-                resume(*static_cast<promise_base*>(node));
-            if (debug) [[unlikely]]
-                step_ended();
-            if (leaving_) [[unlikely]] {
-                ready_.prepend(batch_);
-                break;
-            }
+                run(*node);
         }
+    }
+
+    void run(ready_node& node) noexcept {
+        if (node.is_callback())
+            static_cast<ready_callback&>(node).run();
+        else
+            resume(static_cast<promise_base&>(node));
+    }
+    /// The same in debug mode, which looks at how long it takes.
+    virtual void run_timed(ready_node& node) noexcept = 0;
+
+    /// Makes the turn at hand end after this step: a fatal error.
+    void leave() noexcept {
+        leaving_ = true;
+        ready_.prepend(std::exchange(batch_, nullptr));
     }
 
     /// True in a forked child of the process that made the loop. The ring's memory is shared with
     /// the parent, so the child must not touch it.
     [[nodiscard]] bool is_forked() const noexcept { return fork_count_ != process_forks; }
 
-    virtual void step_begins() noexcept = 0;
-    virtual void step_ended() noexcept = 0;
     /// The kernel refused a call for good.
     virtual void ring_broke(int error) noexcept = 0;
 
-    /// Set when the turn must not go on to the next step: a fatal error.
     bool leaving_ = false;
 
   private:
@@ -176,6 +186,7 @@ class reactor : public scheduler, public task_owner {
     }
 
     [[nodiscard]] io_uring_sqe& next_entry() noexcept {
+        has_entries_ = true;
         if (backlog_.empty()) [[likely]]
             if (io_uring_sqe* const entry = ring_->next_sqe()) [[likely]]
                 return *entry;
@@ -195,7 +206,7 @@ class reactor : public scheduler, public task_owner {
     }
 
     void drain_backlog() noexcept {
-        while (!backlog_.empty()) {
+        while (!backlog_.empty()) [[unlikely]] {
             io_uring_sqe* const entry = ring_->next_sqe();
             if (entry == nullptr)
                 break;
@@ -215,9 +226,11 @@ class reactor : public scheduler, public task_owner {
         return entry != nullptr && entry->user_data == tag ? entry : nullptr;
     }
 
+    [[nodiscard]] bool has_duties() const noexcept {
+        return in_flight_ != 0 || has_entries_ || leaving_ || !timers_.empty();
+    }
+
     void fire_timers() noexcept {
-        if (timers_.empty())
-            return;
         const time_point present = now();
         while (!timers_.empty() && timers_.next_deadline() <= present)
             static_cast<timed_operation&>(timers_.pop()).expire();
@@ -230,7 +243,7 @@ class reactor : public scheduler, public task_owner {
         }
         drain_backlog();
         const bool sleep = may_sleep && !ring_->has_completions() && inbox_->prepare_sleep();
-        if (sleep || ring_->queued() != 0 || ring_->has_hidden_completions()) {
+        if (sleep || has_entries_ || ring_->has_hidden_completions()) {
             enter(sleep, timers_.empty() ? time_point::max() : timers_.next_deadline());
             if (sleep)
                 inbox_->awake();
@@ -245,6 +258,7 @@ class reactor : public scheduler, public task_owner {
 
     void enter(bool wait, time_point deadline) noexcept {
         const int error = ring_->enter(wait, deadline);
+        has_entries_ = ring_->queued() != 0 || !backlog_.empty();
         if (error == 0) [[likely]]
             return;
         if (error == -EBUSY || error == -EAGAIN || error == -ENOMEM) {
@@ -304,10 +318,11 @@ class reactor : public scheduler, public task_owner {
     std::shared_ptr<inbox> inbox_;
     unsigned fork_count_ = process_forks;
     timer_queue timers_;
-    ready_queue batch_;
+    ready_node* batch_ = nullptr; ///< what is left of the turn at hand
     intrusive_list<task_scope> tasks_;
     std::deque<io_uring_sqe> backlog_;
     std::size_t in_flight_ = 0;
+    bool has_entries_ = false; ///< the kernel has not seen all of them
     std::uint32_t tasks_made_ = 0;
     bool watching_ = false;
     bool single_poll_ = false;

@@ -48,9 +48,8 @@ class ready_callback : public ready_node {
 class ready_queue {
   public:
     ready_queue() = default;
-    ready_queue(ready_queue&& other) noexcept
-        : first_(std::exchange(other.first_, nullptr)), last_(other.last_) {}
-    ready_queue& operator=(ready_queue&&) = delete;
+    ready_queue(const ready_queue&) = delete;
+    ready_queue& operator=(const ready_queue&) = delete;
 
     [[nodiscard]] bool empty() const noexcept { return first_ == nullptr; }
     [[nodiscard]] ready_node* front() const noexcept { return first_; }
@@ -72,14 +71,20 @@ class ready_queue {
         return node;
     }
 
-    /// Puts all of `other` in front.
-    void prepend(ready_queue& other) noexcept {
-        if (other.empty())
+    /// Takes all nodes, as a chain that ends with null.
+    [[nodiscard]] ready_node* take_all() noexcept { return std::exchange(first_, nullptr); }
+
+    /// Puts such a chain in front.
+    void prepend(ready_node* chain) noexcept {
+        if (chain == nullptr)
             return;
-        other.last_->set_next(first_);
+        ready_node* last = chain;
+        while (last->next() != nullptr)
+            last = last->next();
+        last->set_next(first_);
         if (first_ == nullptr)
-            last_ = other.last_;
-        first_ = std::exchange(other.first_, nullptr);
+            last_ = last;
+        first_ = chain;
     }
 
   private:

@@ -47,6 +47,8 @@ class ring {
     template <class Consumer> unsigned reap(unsigned limit, Consumer&& consume) {
         const unsigned tail = __atomic_load_n(queues_.cq.ktail, __ATOMIC_ACQUIRE);
         unsigned head = *queues_.cq.khead;
+        if (head == tail)
+            return 0;
         unsigned count = 0;
         for (; head != tail && count != limit; ++head, ++count) {
             const io_uring_cqe completion = queues_.cq.cqes[head & queues_.cq.ring_mask];

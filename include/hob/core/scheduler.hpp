@@ -60,11 +60,10 @@ class scheduler {
         running_ = outer;
     }
 
-    /// Makes `coroutine` the running trampoline's next resumption.
-    void resume_next(promise_base& coroutine) noexcept { next_ = &coroutine; }
-    /// Makes the running trampoline run `ended` as its last act. For a scope whose root has
-    /// returned: the root's frame must not be destroyed inside its own `await_suspend`.
-    void run_last(ready_callback& ended) noexcept { last_ = &ended; }
+    /// Makes `node` what the running trampoline goes on with: the caller of a coroutine that has
+    /// returned, a child too deep to be started inside its caller's step, or a scope whose root has
+    /// returned, which must not be destroyed inside its own `await_suspend`.
+    void continue_with(ready_node& node) noexcept { next_ = &node; }
 
     [[nodiscard]] bool may_nest() const noexcept { return inline_depth_ < inline_limit; }
     /// Resumes `child` inside the step of `caller`. Only while `may_nest()`. Returns whether the
@@ -106,18 +105,21 @@ class scheduler {
 
   private:
     void bounce(promise_base* coroutine) noexcept {
-        do {
-            next_ = nullptr;
+        for (;;) {
             running_ = coroutine;
             coroutine->coroutine().resume();
-            coroutine = next_;
-        } while (coroutine != nullptr);
-        if (last_ != nullptr)
-            std::exchange(last_, nullptr)->run();
+            if (next_ == nullptr)
+                return;
+            ready_node* const next = std::exchange(next_, nullptr);
+            if (next->is_callback()) {
+                static_cast<ready_callback*>(next)->run();
+                return;
+            }
+            coroutine = static_cast<promise_base*>(next);
+        }
     }
 
-    promise_base* next_ = nullptr;
-    ready_callback* last_ = nullptr;
+    ready_node* next_ = nullptr;
     promise_base* running_ = nullptr;
     unsigned inline_depth_ = 0;
     unsigned budget_ = budget_per_step;

@@ -51,6 +51,7 @@ class scope : public ready_callback {
   public:
     [[nodiscard]] bool is_cancelled() const noexcept { return cancelled_; }
     [[nodiscard]] bool is_done() const noexcept { return state_ == state::done; }
+    [[nodiscard]] bool is_started() const noexcept { return state_ != state::unstarted; }
     /// It has a coroutine, which may not have run yet.
     [[nodiscard]] bool is_alive() const noexcept {
         return state_ != state::done && (state_ != state::unstarted || frame_ != nullptr);
@@ -149,7 +150,7 @@ class scope : public ready_callback {
         state_ = state::ending;
         // The ready queue still holds a scope that was cancelled in its last step.
         if (!queued_)
-            scheduler::here().run_last(*this);
+            scheduler::here().continue_with(*this);
     }
 
   protected:
@@ -200,10 +201,8 @@ class scope : public ready_callback {
                 start();
             break;
         case state::waiting:
-            if (cancelled_ && !cancel_passed_on_) {
-                cancel_passed_on_ = true;
-                waiting_->cancel();
-            }
+            // Only a cancellation brings a waiting scope here, and only once.
+            waiting_->cancel();
             break;
         case state::stopping:
             unwind();
@@ -241,7 +240,6 @@ class scope : public ready_callback {
         loop.set_running(nullptr);
         frame_ = nullptr;
         state_ = state::ending;
-        was_stopped_ = true;
         // The ready queue may hold this scope again: a destructor cancelled it.
         if (!queued_)
             tell_end();
@@ -249,7 +247,7 @@ class scope : public ready_callback {
 
     void tell_end() noexcept {
         state_ = state::done;
-        if (was_stopped_)
+        if (frame_ == nullptr)
             stopped();
         else
             finished(*frame_);
@@ -260,11 +258,10 @@ class scope : public ready_callback {
         promise_base* frame_ = nullptr;
     };
     state state_ = state::unstarted;
+    // With the state four bytes, so that a task's number finds room behind them.
     bool cancelled_ = false;
     bool never_start_ = false;
     bool queued_ = false;
-    bool cancel_passed_on_ = false;
-    bool was_stopped_ = false;
 };
 
 } // namespace hob::detail

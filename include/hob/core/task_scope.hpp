@@ -18,20 +18,17 @@ class task_owner {
     /// The scope that a task of this owner hangs below; null for the loop.
     [[nodiscard]] virtual scope* owning_scope() const noexcept = 0;
     [[nodiscard]] virtual scheduler& home() noexcept = 0;
-    /// A task has ended. `error` is null unless an exception left it.
+    /// A task has ended. `error` is null unless an exception left it, which is the owner's then.
     virtual void task_ended(task_scope& ended, const std::exception_ptr& error) noexcept = 0;
 
   protected:
     ~task_owner() = default;
 };
 
-class task_scope : public scope, public list_node {
+/// The root scope of a task, and what people call it. A base of its own for the sake of its size:
+/// the number fills the scope's last bytes, which a million sleeping tasks notice.
+class named_scope : public scope {
   public:
-    [[nodiscard]] scope* parent() const noexcept final { return owner_->owning_scope(); }
-    [[nodiscard]] scheduler& home() noexcept final { return owner_->home(); }
-    [[nodiscard]] task_scope* as_task() noexcept final { return this; }
-    [[nodiscard]] task_owner& keeper() const noexcept { return *owner_; }
-
     /// Given by `set_name`; otherwise "task-N".
     [[nodiscard]] std::string name() const {
         return name_ ? *name_ : "task-" + std::to_string(number_);
@@ -39,14 +36,33 @@ class task_scope : public scope, public list_node {
     void set_name(std::string name) { name_ = std::make_unique<std::string>(std::move(name)); }
 
   protected:
+    explicit named_scope(std::uint32_t number) noexcept : number_(number) {}
+    ~named_scope() = default;
+
+  private:
+    std::uint32_t number_;
+    std::unique_ptr<std::string> name_;
+};
+
+class task_scope : public named_scope, public list_node {
+  public:
+    [[nodiscard]] scope* parent() const noexcept final { return owner_->owning_scope(); }
+    [[nodiscard]] scheduler& home() noexcept final { return owner_->home(); }
+    [[nodiscard]] task_scope* as_task() noexcept final { return this; }
+    [[nodiscard]] task_owner& keeper() const noexcept { return *owner_; }
+
+    static void* operator new(std::size_t size) { return frame_pool::allocate(size); }
+    static void operator delete(void* memory, std::size_t size) noexcept {
+        frame_pool::deallocate(memory, size);
+    }
+
+  protected:
     task_scope(task_owner& owner, std::uint32_t number) noexcept
-        : owner_(&owner), number_(number) {}
+        : named_scope(number), owner_(&owner) {}
     ~task_scope() = default;
 
   private:
     task_owner* owner_;
-    std::unique_ptr<std::string> name_;
-    std::uint32_t number_;
 };
 
 /// The task that a scope belongs to. Every chain of parents ends at one.
