@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 # Finds liburing and defines the target Liburing::Liburing.
 
 find_package(PkgConfig QUIET)
@@ -12,10 +13,8 @@ mark_as_advanced(Liburing_INCLUDE_DIR Liburing_LIBRARY)
 include(FindPackageHandleStandardArgs)
 find_package_handle_standard_args(Liburing
     REQUIRED_VARS Liburing_LIBRARY Liburing_INCLUDE_DIR
-    REASON_FAILURE_MESSAGE "hob needs liburing. On Debian and Ubuntu it comes with
-
-      apt-get install liburing-dev pkg-config
-")
+    REASON_FAILURE_MESSAGE
+        "hob is built on it. On Debian and Ubuntu:\n  apt-get install liburing-dev pkg-config")
 
 if(Liburing_FOUND AND NOT TARGET Liburing::Liburing)
     add_library(Liburing::Liburing UNKNOWN IMPORTED)

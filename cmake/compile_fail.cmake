@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 # Checks that SNIPPET does not compile, that an error or note of the compiler matches the regular
 # expression in its first line, and that it compiles with HOB_COMPILE_FAIL_CONTROL defined.
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 # The installed package: headers, the target hob::hob, and what find_package(hob) reads.
 
 include(CMakePackageConfigHelpers)

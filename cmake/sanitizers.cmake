@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 # hob_sanitizers: what HOB_SANITIZE asks for. The first finding ends the program.
 
 set(HOB_SANITIZE "" CACHE STRING "Sanitizers, e.g. \"address,undefined\" or \"thread\"")

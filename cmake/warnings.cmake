@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 # hob_warnings: the warnings that hob's own sources are free of.
 
 option(HOB_WERROR "Treat warnings as errors" OFF)

@@ -86,7 +86,10 @@ template <class T> class promise;
 
 template <class T> class promise_result : public coroutine_promise {
   public:
-    void unhandled_exception() noexcept { outcome_.set_exception(std::current_exception()); }
+    void unhandled_exception() noexcept {
+        scheduler::here().trace.leave(*this);
+        outcome_.set_exception(std::current_exception());
+    }
     [[nodiscard]] outcome<T>& result() noexcept { return outcome_; }
 
   protected:

@@ -9,6 +9,8 @@
 
 #include <concepts>
 #include <coroutine>
+#include <memory>
+#include <new>
 #include <string>
 #include <type_traits>
 #include <utility>
@@ -83,6 +85,7 @@ template <class T> class task_record final : public joinable_task {
         outcome_.take(child.result());
         child.coroutine().destroy();
         if (outcome_.state() == outcome_state::exception) [[unlikely]] {
+            trace_.reset(new (std::nothrow) exception_trace(scheduler::here().trace));
             // A copy: telling the end may release the record.
             const std::exception_ptr error = outcome_.exception();
             ended(error, false);
@@ -100,10 +103,11 @@ template <class T> class task_record final : public joinable_task {
     [[gnu::cold, gnu::noinline]] void report_unretrieved() noexcept {
         if (current_scheduler != nullptr && !is_fatal(outcome_.exception()))
             current_scheduler->report("an exception left a task that nobody awaited", this,
-                                      outcome_.exception());
+                                      outcome_.exception(), trace_.get());
     }
 
     outcome<T> outcome_;
+    std::unique_ptr<exception_trace> trace_; ///< only of a failed task
 };
 
 /// A task without handles, whose value nobody wants and whose exception goes to its keeper.

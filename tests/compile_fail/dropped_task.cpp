@@ -1,5 +1,4 @@
 // expect: nodiscard
-// contract: compile-fail
 #include <hob/hob.hpp>
 
 hob::task<> f();

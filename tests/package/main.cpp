@@ -2,6 +2,10 @@
 // The program of the three consumers.
 #include <hob/hob.hpp>
 
-hob::task<int> answer() { co_return 42; }
+hob::task<int> answer() {
+    co_return 42;
+}
 
-int main() { return hob::run(answer()) == 42 ? 0 : 1; }
+int main() {
+    return hob::run(answer()) == 42 ? 0 : 1;
+}

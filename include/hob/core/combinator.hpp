@@ -85,6 +85,7 @@ class branch_base : public scope {
     ~branch_base() = default;
 
     void tell_owner() noexcept { owner_.branch_ended(*this); }
+    [[nodiscard]] combinator& owner() const noexcept { return owner_; }
 
   private:
     void stopped() noexcept final {
@@ -120,6 +121,8 @@ template <class T> class branch final : public branch_base {
         auto& child = static_cast<promise<T>&>(root);
         outcome_.take(child.result());
         child.coroutine().destroy();
+        if (outcome_.state() == outcome_state::exception) [[unlikely]]
+            scheduler::here().trace.go_on_in(owner().waiter());
         tell_owner();
     }
 

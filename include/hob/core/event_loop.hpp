@@ -23,7 +23,7 @@ struct exception_context {
     std::string message;          ///< what happened, for people
     std::exception_ptr exception; ///< null when there is none
     std::string task;             ///< the task's name; empty when no task is concerned
-    std::string stack;            ///< its async stack as far as it still stands, a line a frame
+    std::string stack;            ///< where it came from: the async stack, a line a frame
 };
 using exception_handler = std::function<void(const exception_context&)>;
 
@@ -209,7 +209,7 @@ class event_loop final : private detail::reactor {
             tasks().for_each([](detail::task_scope& each) { each.cancel(); });
             if (fatal_) {
                 report("an exception ended a task while its loop was closing", nullptr,
-                       std::exchange(fatal_, nullptr));
+                       std::exchange(fatal_, nullptr), nullptr);
                 leaving_ = false;
             }
         }
@@ -238,15 +238,20 @@ class event_loop final : private detail::reactor {
     }
 
     // detail::scheduler
-    void report(const char* what, detail::scope* where, std::exception_ptr error) noexcept override {
+    void report(const char* what, detail::scope* where, std::exception_ptr error,
+                const detail::exception_trace* origin) noexcept override {
         try {
             exception_context context;
             context.message = what;
             context.exception = std::move(error);
             if (where != nullptr) {
                 context.task = detail::task_of(*where).name();
-                context.stack = detail::task_tree(*this).stack(*where);
+                if (origin == nullptr)
+                    context.stack = detail::task_tree(*this).stack(*where);
             }
+            if (origin != nullptr)
+                for (const std::source_location& each : *origin)
+                    context.stack += detail::task_tree::line_of(each);
             deliver_report(context);
         } catch (...) {
             std::fputs("hob: an error could not be reported: out of memory\n", stderr);

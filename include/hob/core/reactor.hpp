@@ -4,7 +4,7 @@
 
 #include <hob/core/inbox.hpp>
 #include <hob/core/ring.hpp>
-#include <hob/core/ring_operation.hpp>
+#include <hob/core/ring_request.hpp>
 #include <hob/core/task_scope.hpp>
 
 #include <poll.h>
@@ -57,7 +57,7 @@ class reactor : public scheduler, public task_owner {
     }
 
     /// Sends an operation to the kernel with the next batch.
-    void submit(ring_operation& operation) noexcept {
+    void submit(ring_request& operation) noexcept {
         check(!operation.in_flight_, "an operation was submitted twice");
         operation.in_flight_ = true;
         operation.number_ = next_number();
@@ -69,7 +69,7 @@ class reactor : public scheduler, public task_owner {
 
     /// Asks the kernel to end an operation, whose completion then tells what became of it. One
     /// that the kernel has not seen yet is taken back and never takes effect.
-    void cancel(ring_operation& operation) noexcept {
+    void cancel(ring_request& operation) noexcept {
         check(operation.in_flight_, "an operation that is not in flight was cancelled");
         const auto tag = reinterpret_cast<std::uintptr_t>(&operation);
         if (io_uring_sqe* const entry = find_unsubmitted(operation.number_, tag)) {
@@ -275,7 +275,7 @@ class reactor : public scheduler, public task_owner {
 
     void take(const io_uring_cqe& completion) noexcept {
         if ((completion.user_data & 1) == 0) [[likely]] {
-            deliver(*reinterpret_cast<ring_operation*>(completion.user_data), completion.res,
+            deliver(*reinterpret_cast<ring_request*>(completion.user_data), completion.res,
                     completion.flags);
             return;
         }
@@ -283,7 +283,7 @@ class reactor : public scheduler, public task_owner {
             rearm_wake(completion.res);
     }
 
-    void deliver(ring_operation& operation, int result, unsigned flags) noexcept {
+    void deliver(ring_request& operation, int result, unsigned flags) noexcept {
         check(operation.in_flight_, "a completion arrived for an operation that is not in flight");
         if ((flags & IORING_CQE_F_MORE) == 0) {
             operation.in_flight_ = false;
@@ -327,12 +327,5 @@ class reactor : public scheduler, public task_owner {
     bool watching_ = false;
     bool single_poll_ = false;
 };
-
-inline void ring_operation::submit() noexcept {
-    reactor::here().submit(*this);
-}
-inline void ring_operation::cancel() noexcept {
-    reactor::here().cancel(*this);
-}
 
 } // namespace hob::detail

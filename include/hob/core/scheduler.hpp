@@ -4,6 +4,7 @@
 
 #include <hob/core/check.hpp>
 #include <hob/core/error.hpp>
+#include <hob/core/exception_trace.hpp>
 #include <hob/core/promise.hpp>
 
 #include <exception>
@@ -87,13 +88,18 @@ class scheduler {
     [[nodiscard]] promise_base* running() const noexcept { return running_; }
     void set_running(promise_base* coroutine) noexcept { running_ = coroutine; }
 
-    /// Tells the loop's exception handler of an error that nobody else will see.
-    virtual void report(const char* what, scope* where, std::exception_ptr error) noexcept = 0;
+    /// Tells the loop's exception handler of an error that nobody else will see. `trace` is where
+    /// it came from; without it, the async stack of `where` is told.
+    virtual void report(const char* what, scope* where, std::exception_ptr error,
+                        const exception_trace* trace = nullptr) noexcept = 0;
     /// Makes `run` leave with this error at once.
     virtual void fail(std::exception_ptr error) noexcept = 0;
 
     /// Throws unless this thread and process may use the loop.
     virtual void require_usable() const = 0;
+
+    /// Which frames the exception at hand has left.
+    exception_trace trace;
 
     /// Debug mode: reports tasks that were never awaited, and slow steps.
     bool debug = false;

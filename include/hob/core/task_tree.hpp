@@ -5,6 +5,7 @@
 #include <hob/core/reactor.hpp>
 #include <hob/core/task_scope.hpp>
 
+#include <source_location>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -43,6 +44,13 @@ class task_tree {
 
     [[nodiscard]] std::string& text() noexcept { return text_; }
 
+    /// One line of an async stack.
+    [[nodiscard]] static std::string line_of(const std::source_location& position) {
+        return std::string("  at ") + position.file_name() + ":" +
+               std::to_string(position.line()) + " in " +
+               std::string(readable(position.function_name())) + "\n";
+    }
+
     /// The async stack of one scope, from its innermost frame to the root of its task.
     [[nodiscard]] std::string stack(scope& innermost) {
         std::string lines;
@@ -64,9 +72,7 @@ class task_tree {
     static void append_frames(const promise_base* innermost, const std::string& indent,
                               std::string& text) {
         for (const promise_base* frame = innermost; frame != nullptr; frame = frame->caller())
-            text += indent + "  at " + frame->position.file_name() + ":" +
-                    std::to_string(frame->position.line()) + " in " +
-                    std::string(readable(frame->position.function_name())) + "\n";
+            text += indent + line_of(frame->position);
     }
 
     /// GCC names the function that it made of a coroutine's body, whose one parameter is the frame

@@ -6,8 +6,10 @@
 
 #include <chrono>
 #include <cstdint>
+#include <cstdlib>
 #include <limits>
-#include <vector>
+#include <new>
+#include <type_traits>
 
 namespace hob::detail {
 
@@ -71,26 +73,33 @@ class timer_node {
 /// and removal of any timer are O(log n).
 class timer_queue {
   public:
-    [[nodiscard]] bool empty() const noexcept { return heap_.empty(); }
-    [[nodiscard]] std::size_t size() const noexcept { return heap_.size(); }
-    [[nodiscard]] std::size_t capacity() const noexcept { return heap_.capacity(); }
+    timer_queue() = default;
+    timer_queue(const timer_queue&) = delete;
+    timer_queue& operator=(const timer_queue&) = delete;
+    ~timer_queue() { std::free(heap_); }
+
+    [[nodiscard]] bool empty() const noexcept { return size_ == 0; }
+    [[nodiscard]] std::size_t size() const noexcept { return size_; }
+    [[nodiscard]] std::size_t capacity() const noexcept { return capacity_; }
     /// The earliest deadline. Only while not empty.
-    [[nodiscard]] time_point next_deadline() const noexcept { return heap_.front().deadline; }
+    [[nodiscard]] time_point next_deadline() const noexcept { return heap_[0].deadline; }
 
     /// Throws `std::bad_alloc`, and then changes nothing.
     void insert(timer_node& timer) {
+        if (size_ == capacity_) [[unlikely]]
+            if (!resize(capacity_ == 0 ? smallest_capacity : capacity_ * 2))
+                throw std::bad_alloc();
         timer.sequence_ = next_sequence_++;
-        heap_.push_back({timer.deadline_, &timer});
-        sift_up(heap_.size() - 1);
+        heap_[size_] = {timer.deadline_, &timer};
+        sift_up(size_++);
     }
 
     void remove(timer_node& timer) noexcept {
         const std::size_t hole = timer.index_;
-        check(hole < heap_.size() && heap_[hole].timer == &timer, "a timer lost its place");
+        check(hole < size_ && heap_[hole].timer == &timer, "a timer lost its place");
         timer.index_ = timer_node::unarmed;
-        const entry last = heap_.back();
-        heap_.pop_back();
-        if (hole == heap_.size())
+        const entry last = heap_[--size_];
+        if (hole == size_)
             return;
         heap_[hole] = last;
         last.timer->index_ = static_cast<std::uint32_t>(hole);
@@ -98,13 +107,14 @@ class timer_queue {
             sift_up(hole);
         else
             sift_down(hole);
-        if (heap_.size() < heap_.capacity() / 4 && heap_.capacity() > smallest_capacity)
-            shrink();
+        // Gives memory back after a burst; keeping it is no error.
+        if (size_ < capacity_ / 4 && capacity_ > smallest_capacity) [[unlikely]]
+            resize(capacity_ / 2);
     }
 
     /// Takes the earliest timer. Only while not empty.
     [[nodiscard]] timer_node& pop() noexcept {
-        timer_node& first = *heap_.front().timer;
+        timer_node& first = *heap_[0].timer;
         remove(first);
         return first;
     }
@@ -143,13 +153,12 @@ class timer_queue {
 
     void sift_down(std::size_t index) noexcept {
         const entry moved = heap_[index];
-        const std::size_t size = heap_.size();
         for (;;) {
             const std::size_t first = index * arity + 1;
-            if (first >= size)
+            if (first >= size_)
                 break;
             std::size_t least = first;
-            const std::size_t end = first + arity < size ? first + arity : size;
+            const std::size_t end = first + arity < size_ ? first + arity : size_;
             for (std::size_t child = first + 1; child < end; ++child)
                 if (before(heap_[child], heap_[least]))
                     least = child;
@@ -161,18 +170,20 @@ class timer_queue {
         place(index, moved);
     }
 
-    /// Gives memory back after a burst; keeping it is no error.
-    void shrink() noexcept {
-        try {
-            std::vector<entry> smaller;
-            smaller.reserve(heap_.capacity() / 2);
-            smaller.assign(heap_.begin(), heap_.end());
-            heap_.swap(smaller);
-        } catch (...) {
-        }
+    /// Not a vector: realloc moves a large heap without a second copy of it.
+    bool resize(std::size_t capacity) noexcept {
+        static_assert(std::is_trivially_copyable_v<entry>);
+        void* const moved = std::realloc(static_cast<void*>(heap_), capacity * sizeof(entry));
+        if (moved == nullptr)
+            return false;
+        heap_ = static_cast<entry*>(moved);
+        capacity_ = capacity;
+        return true;
     }
 
-    std::vector<entry> heap_;
+    entry* heap_ = nullptr;
+    std::size_t size_ = 0;
+    std::size_t capacity_ = 0;
     std::uint32_t next_sequence_ = 0;
 };
 
