@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// How fast this machine is without any library: a system call, a cache line sent to another core and back,
-// and three ways to start and finish a child coroutine.
+// How fast this machine is without any library: a system call, a cache line sent to another core
+// and back, and three ways to start and finish a child coroutine.
 #include <sched.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -24,10 +24,11 @@ namespace {
 
 // Freed frames by size, so that the allocator is not what is measured.
 class frame_pool {
-public:
+  public:
     static void* allocate(std::size_t size) {
         const std::size_t index = class_of(size);
-        if (index >= class_count) return ::operator new(size);
+        if (index >= class_count)
+            return ::operator new(size);
         if (free_frame* frame = free_[index]) {
             free_[index] = frame->next;
             return frame;
@@ -44,7 +45,7 @@ public:
         }
     }
 
-private:
+  private:
     struct free_frame {
         free_frame* next;
     };
@@ -56,13 +57,14 @@ private:
 
 // Resumes one coroutine after the other from one place, so that the stack does not grow.
 class trampoline {
-public:
+  public:
     static void resume_next(std::coroutine_handle<> coroutine) { next_ = coroutine; }
     static void run() {
-        while (next_) std::exchange(next_, {}).resume();
+        while (next_)
+            std::exchange(next_, {}).resume();
     }
 
-private:
+  private:
     static inline thread_local std::coroutine_handle<> next_{};
 };
 
@@ -76,9 +78,9 @@ struct symmetric_transfer {
     static std::coroutine_handle<> start(std::coroutine_handle<Promise> child) {
         return child;
     }
-    template <class Promise>
-    static std::coroutine_handle<> finish(Promise& promise) {
-        if (!promise.caller) return std::noop_coroutine();
+    template <class Promise> static std::coroutine_handle<> finish(Promise& promise) {
+        if (!promise.caller)
+            return std::noop_coroutine();
         return promise.caller;
     }
 };
@@ -87,12 +89,10 @@ struct through_trampoline {
     static constexpr const char* name = "everything through a trampoline";
     struct state {};
 
-    template <class Promise>
-    static void start(std::coroutine_handle<Promise> child) {
+    template <class Promise> static void start(std::coroutine_handle<Promise> child) {
         trampoline::resume_next(child);
     }
-    template <class Promise>
-    static void finish(Promise& promise) {
+    template <class Promise> static void finish(Promise& promise) {
         trampoline::resume_next(promise.caller);
     }
 };
@@ -107,8 +107,7 @@ struct resumed_in_place {
     static inline thread_local unsigned depth = 0;
 
     // Returns whether the caller stays suspended.
-    template <class Promise>
-    static bool start(std::coroutine_handle<Promise> child) {
+    template <class Promise> static bool start(std::coroutine_handle<Promise> child) {
         if (depth == deepest) {
             trampoline::resume_next(child);
             return true;
@@ -121,8 +120,7 @@ struct resumed_in_place {
         started.starting = false;
         return !started.finished;
     }
-    template <class Promise>
-    static void finish(Promise& promise) {
+    template <class Promise> static void finish(Promise& promise) {
         if (promise.progress.starting) {
             promise.progress.finished = true;
         } else {
@@ -131,15 +129,16 @@ struct resumed_in_place {
     }
 };
 
-template <class Way>
-class [[nodiscard]] task {
-public:
+template <class Way> class [[nodiscard]] task {
+  public:
     struct promise_type {
         std::coroutine_handle<> caller{};
         std::uint64_t value = 0;
         [[no_unique_address]] typename Way::state progress{};
 
-        task get_return_object() { return task{std::coroutine_handle<promise_type>::from_promise(*this)}; }
+        task get_return_object() {
+            return task{std::coroutine_handle<promise_type>::from_promise(*this)};
+        }
         std::suspend_always initial_suspend() noexcept { return {}; }
         auto final_suspend() noexcept {
             struct finished {
@@ -155,13 +154,16 @@ public:
         void unhandled_exception() noexcept { std::terminate(); }
 
         static void* operator new(std::size_t size) { return frame_pool::allocate(size); }
-        static void operator delete(void* memory, std::size_t size) { frame_pool::release(memory, size); }
+        static void operator delete(void* memory, std::size_t size) {
+            frame_pool::release(memory, size);
+        }
     };
 
     task(task&& other) noexcept : coroutine_{std::exchange(other.coroutine_, {})} {}
     task& operator=(task&&) = delete;
     ~task() {
-        if (coroutine_) coroutine_.destroy();
+        if (coroutine_)
+            coroutine_.destroy();
     }
 
     auto operator co_await() && noexcept {
@@ -180,38 +182,40 @@ public:
     std::uint64_t run() && {
         trampoline::resume_next(coroutine_);
         trampoline::run();
-        if (!coroutine_.done()) std::abort();
+        if (!coroutine_.done())
+            std::abort();
         return coroutine_.promise().value;
     }
 
-private:
+  private:
     explicit task(std::coroutine_handle<promise_type> coroutine) : coroutine_{coroutine} {}
 
     std::coroutine_handle<promise_type> coroutine_;
 };
 
-template <class Way>
-task<Way> nested(unsigned levels, std::uint64_t value) {
-    if (levels == 1) co_return value;
+template <class Way> task<Way> nested(unsigned levels, std::uint64_t value) {
+    if (levels == 1)
+        co_return value;
     co_return co_await nested<Way>(levels - 1, value);
 }
 
-template <class Way>
-task<Way> await_often(std::uint64_t times, unsigned levels) {
+template <class Way> task<Way> await_often(std::uint64_t times, unsigned levels) {
     std::uint64_t sum = 0;
-    for (std::uint64_t i = 0; i < times; ++i) sum += co_await nested<Way>(levels, i);
+    for (std::uint64_t i = 0; i < times; ++i)
+        sum += co_await nested<Way>(levels, i);
     co_return sum;
 }
 
 double nanoseconds_since(std::chrono::steady_clock::time_point begin) {
-    const std::chrono::duration<double, std::nano> elapsed = std::chrono::steady_clock::now() - begin;
+    const std::chrono::duration<double, std::nano> elapsed =
+        std::chrono::steady_clock::now() - begin;
     return elapsed.count();
 }
 
 // The best of several runs: anything else that ran on the machine only adds.
-template <class Way>
-void measure(unsigned levels) {
-    // Without tail calls, symmetric transfer needs stack for each await: few enough of them fit at any level.
+template <class Way> void measure(unsigned levels) {
+    // Without tail calls, symmetric transfer needs stack for each await: few enough of them fit at
+    // any level.
     constexpr std::uint64_t awaits_per_run = 20'000;
     constexpr unsigned runs_per_sample = 100;
     constexpr unsigned samples = 9;
@@ -221,9 +225,11 @@ void measure(unsigned levels) {
     for (unsigned sample = 0; sample < samples; ++sample) {
         const auto begin = std::chrono::steady_clock::now();
         for (unsigned run = 0; run < runs_per_sample; ++run) {
-            if (await_often<Way>(times, levels).run() != expected) std::abort();
+            if (await_often<Way>(times, levels).run() != expected)
+                std::abort();
         }
-        const double each = nanoseconds_since(begin) / (static_cast<double>(times) * levels * runs_per_sample);
+        const double each =
+            nanoseconds_since(begin) / (static_cast<double>(times) * levels * runs_per_sample);
         best = sample == 0 ? each : std::min(best, each);
     }
     std::printf("%-47s %2u deep: %5.1f ns per await\n", Way::name, levels, best);
@@ -239,18 +245,21 @@ bool pin_to(unsigned core) {
 void measure_system_call() {
     constexpr unsigned times = 100'000;
     const auto begin = std::chrono::steady_clock::now();
-    for (unsigned i = 0; i < times; ++i) ::syscall(SYS_getppid);
+    for (unsigned i = 0; i < times; ++i)
+        ::syscall(SYS_getppid);
     std::printf("system call: %.0f ns\n", nanoseconds_since(begin) / times);
 }
 
-// A virtual machine's two cores may be one core's two threads or lie far apart, and may move while it runs.
+// A virtual machine's two cores may be one core's two threads or lie far apart, and may move while
+// it runs.
 void measure_core_round_trip(unsigned first_core, unsigned second_core) {
     constexpr unsigned times = 50'000;
     std::atomic<unsigned> turn{0};
     std::atomic<bool> pinned{false};
     std::atomic<bool> failed{false};
     const auto answer = [&] {
-        if (!pin_to(second_core)) failed = true;
+        if (!pin_to(second_core))
+            failed = true;
         pinned = true;
         for (unsigned i = 0; i < times && !failed; ++i) {
             while (turn.load(std::memory_order_acquire) != 2 * i + 1 && !failed) {
@@ -259,8 +268,10 @@ void measure_core_round_trip(unsigned first_core, unsigned second_core) {
         }
     };
     std::thread other{answer};
-    while (!pinned) std::this_thread::yield();
-    if (!pin_to(first_core)) failed = true;
+    while (!pinned)
+        std::this_thread::yield();
+    if (!pin_to(first_core))
+        failed = true;
     const auto begin = std::chrono::steady_clock::now();
     for (unsigned i = 0; i < times && !failed; ++i) {
         turn.store(2 * i + 1, std::memory_order_release);
@@ -272,13 +283,15 @@ void measure_core_round_trip(unsigned first_core, unsigned second_core) {
     if (failed) {
         std::printf("cores %u and %u: not both usable\n", first_core, second_core);
     } else {
-        std::printf("cache line from core %u to %u and back: %.0f ns\n", first_core, second_core, elapsed / times);
+        std::printf("cache line from core %u to %u and back: %.0f ns\n", first_core, second_core,
+                    elapsed / times);
     }
 }
 
-}  // namespace
+} // namespace
 
-// With `--machine`, measures no coroutines: quick enough to be run between rounds of another measurement.
+// With `--machine`, measures no coroutines: quick enough to be run between rounds of another
+// measurement.
 int main(int argument_count, char** arguments) {
     const bool only_machine = argument_count >= 2 && std::string_view{arguments[1]} == "--machine";
     const bool has_cores = argument_count == 4;
@@ -286,12 +299,15 @@ int main(int argument_count, char** arguments) {
         std::fprintf(stderr, "usage: %s [--machine [CORE CORE]]\n", arguments[0]);
         return 2;
     }
-    const auto core = [&](int position) { return static_cast<unsigned>(std::strtoul(arguments[position], nullptr, 10)); };
+    const auto core = [&](int position) {
+        return static_cast<unsigned>(std::strtoul(arguments[position], nullptr, 10));
+    };
     const unsigned first_core = has_cores ? core(2) : 0;
     const unsigned second_core = has_cores ? core(3) : 1;
     measure_core_round_trip(first_core, second_core);
     measure_system_call();
-    if (only_machine) return 0;
+    if (only_machine)
+        return 0;
     for (const unsigned levels : {1U, 10U}) {
         measure<symmetric_transfer>(levels);
         measure<through_trampoline>(levels);

@@ -4,6 +4,8 @@
 #include <hob/run.hpp>
 #include <hob/task_handle.hpp>
 
+#include <unistd.h>
+
 #include <array>
 #include <charconv>
 #include <csignal>
@@ -12,7 +14,6 @@
 #include <cstdio>
 #include <cstdlib>
 #include <string_view>
-#include <unistd.h>
 #include <utility>
 
 namespace {

@@ -1,5 +1,9 @@
 // SPDX-License-Identifier: MIT
-// Load for a TCP echo server: keeps a number of messages under way on each connection and checks every byte back.
+// Load for a TCP echo server: keeps a number of messages under way on each connection and checks
+// every byte back.
+#include "latency_histogram.hpp"
+#include "process_cpu_time.hpp"
+
 #include <arpa/inet.h>
 #include <liburing.h>
 #include <netinet/in.h>
@@ -24,9 +28,6 @@
 #include <string_view>
 #include <system_error>
 #include <vector>
-
-#include "latency_histogram.hpp"
-#include "process_cpu_time.hpp"
 
 #ifndef IORING_SETUP_SINGLE_ISSUER
 #define IORING_SETUP_SINGLE_ISSUER (1U << 12)
@@ -53,20 +54,24 @@ struct options {
 
 std::uint64_t now() {
     const auto since_boot = std::chrono::steady_clock::now().time_since_epoch();
-    return static_cast<std::uint64_t>(std::chrono::duration_cast<std::chrono::nanoseconds>(since_boot).count());
+    return static_cast<std::uint64_t>(
+        std::chrono::duration_cast<std::chrono::nanoseconds>(since_boot).count());
 }
 
 std::system_error system_failure(int error_number, const char* what) {
     return std::system_error{error_number, std::system_category(), what};
 }
 
-// An endless stream of bytes with a period that no message size divides, so that a shifted echo shows.
+// An endless stream of bytes with a period that no message size divides, so that a shifted echo
+// shows.
 class byte_pattern {
-public:
+  public:
     byte_pattern() : bytes_(period + largest_transfer) {
         std::mt19937 random{12345};
-        for (std::size_t i = 0; i < period; ++i) bytes_[i] = static_cast<std::byte>(random());
-        for (std::size_t i = period; i < bytes_.size(); ++i) bytes_[i] = bytes_[i - period];
+        for (std::size_t i = 0; i < period; ++i)
+            bytes_[i] = static_cast<std::byte>(random());
+        for (std::size_t i = period; i < bytes_.size(); ++i)
+            bytes_[i] = bytes_[i - period];
     }
 
     // At least `largest_transfer` bytes of the stream, from `position` on.
@@ -74,7 +79,7 @@ public:
         return bytes_.data() + static_cast<std::size_t>(position % period);
     }
 
-private:
+  private:
     static constexpr std::size_t period = 65521;
     std::vector<std::byte> bytes_;
 };
@@ -88,15 +93,16 @@ struct connection {
     std::uint64_t messages_started = 0;
     std::uint64_t messages_finished = 0;
     bool sending = false;
-    std::vector<std::uint64_t> start_times;  // by message number modulo the pipeline's depth
+    std::vector<std::uint64_t> start_times; // by message number modulo the pipeline's depth
     std::vector<std::byte> buffer;
 };
 
 class ring {
-public:
+  public:
     explicit ring(unsigned entries) {
         if (try_set_up(entries, IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN) != 0) {
-            if (const int result = try_set_up(entries, 0); result != 0) throw system_failure(-result, "io_uring_setup");
+            if (const int result = try_set_up(entries, 0); result != 0)
+                throw system_failure(-result, "io_uring_setup");
         }
         io_uring_register_ring_fd(&ring_);
     }
@@ -113,40 +119,46 @@ public:
         return sqe;
     }
 
-    template <class Handler>
-    void submit_and_wait(Handler&& handle) {
+    template <class Handler> void submit_and_wait(Handler&& handle) {
         check(io_uring_submit_and_wait(&ring_, 1));
         std::array<io_uring_cqe*, 256> batch;
         unsigned count = 0;
-        while ((count = io_uring_peek_batch_cqe(&ring_, batch.data(), static_cast<unsigned>(batch.size()))) != 0) {
-            for (unsigned i = 0; i < count; ++i) handle(*batch[i]);
+        while ((count = io_uring_peek_batch_cqe(&ring_, batch.data(),
+                                                static_cast<unsigned>(batch.size()))) != 0) {
+            for (unsigned i = 0; i < count; ++i)
+                handle(*batch[i]);
             io_uring_cq_advance(&ring_, count);
         }
     }
 
-private:
-    int try_set_up(unsigned entries, unsigned flags) { return io_uring_queue_init(entries, &ring_, flags); }
+  private:
+    int try_set_up(unsigned entries, unsigned flags) {
+        return io_uring_queue_init(entries, &ring_, flags);
+    }
 
     static void check(int result) {
-        if (result < 0 && result != -EINTR && result != -EBUSY) throw system_failure(-result, "io_uring_enter");
+        if (result < 0 && result != -EINTR && result != -EBUSY)
+            throw system_failure(-result, "io_uring_enter");
     }
 
     io_uring ring_{};
 };
 
 class load {
-public:
+  public:
     explicit load(const options& chosen) : options_{chosen}, connections_(chosen.connections) {}
     load(const load&) = delete;
     load& operator=(const load&) = delete;
     ~load() {
         for (const connection& each : connections_) {
-            if (each.socket >= 0) ::close(each.socket);
+            if (each.socket >= 0)
+                ::close(each.socket);
         }
     }
 
     void run() {
-        for (std::size_t i = 0; i < connections_.size(); ++i) open(connections_[i], i);
+        for (std::size_t i = 0; i < connections_.size(); ++i)
+            open(connections_[i], i);
         start_tick();
         for (std::size_t i = 0; i < connections_.size(); ++i) {
             receive(i);
@@ -161,32 +173,37 @@ public:
     void report() const {
         const double count = static_cast<double>(messages_measured_);
         std::printf("messages=%llu seconds=%.3f messages_per_second=%.0f p50_us=%.2f p99_us=%.2f",
-                    static_cast<unsigned long long>(messages_measured_), seconds_measured_, count / seconds_measured_,
-                    static_cast<double>(latencies_.quantile(0.5)) / 1000,
+                    static_cast<unsigned long long>(messages_measured_), seconds_measured_,
+                    count / seconds_measured_, static_cast<double>(latencies_.quantile(0.5)) / 1000,
                     static_cast<double>(latencies_.quantile(0.99)) / 1000);
-        if (options_.server != 0) std::printf(" server_cpu_ns_per_message=%.1f", static_cast<double>(server_cpu_) / count);
+        if (options_.server != 0)
+            std::printf(" server_cpu_ns_per_message=%.1f",
+                        static_cast<double>(server_cpu_) / count);
         std::printf("\n");
     }
 
-private:
+  private:
     // User data: twice the connection's index, plus one for a send.
     static constexpr std::uint64_t tick_mark = UINT64_MAX;
 
     void open(connection& opened, std::size_t index) {
         opened.socket = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-        if (opened.socket < 0) throw system_failure(errno, "socket");
+        if (opened.socket < 0)
+            throw system_failure(errno, "socket");
         sockaddr_in address{};
         address.sin_family = AF_INET;
         address.sin_port = htons(options_.port);
         address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-        if (::connect(opened.socket, reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) {
+        if (::connect(opened.socket, reinterpret_cast<const sockaddr*>(&address), sizeof address) !=
+            0) {
             throw system_failure(errno, "connect");
         }
         const int on = 1;
         ::setsockopt(opened.socket, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
         opened.pattern_start = index * 4099;
         opened.start_times.resize(options_.pipeline);
-        opened.buffer.resize(std::clamp<std::size_t>(options_.size * options_.pipeline, 4096, largest_transfer));
+        opened.buffer.resize(
+            std::clamp<std::size_t>(options_.size * options_.pipeline, 4096, largest_transfer));
     }
 
     // Wakes the loop when the server is silent, so that phases end and a stall is noticed.
@@ -206,30 +223,37 @@ private:
     void start_messages(std::size_t index, std::uint64_t count, std::uint64_t time) {
         connection& each = connections_[index];
         for (std::uint64_t i = 0; i < count; ++i) {
-            each.start_times[static_cast<std::size_t>(each.messages_started++ % options_.pipeline)] = time;
+            each.start_times[static_cast<std::size_t>(each.messages_started++ %
+                                                      options_.pipeline)] = time;
         }
-        if (!each.sending) send(index);
+        if (!each.sending)
+            send(index);
     }
 
     void send(std::size_t index) {
         connection& each = connections_[index];
         const std::uint64_t waiting = each.messages_started * options_.size - each.bytes_sent;
         each.sending = waiting != 0;
-        if (!each.sending) return;
+        if (!each.sending)
+            return;
         io_uring_sqe* sqe = ring_.next_sqe();
-        io_uring_prep_send(sqe, each.socket, pattern_.at(each.pattern_start + each.bytes_sent),
-                           static_cast<std::size_t>(std::min<std::uint64_t>(waiting, largest_transfer)), MSG_NOSIGNAL);
+        io_uring_prep_send(
+            sqe, each.socket, pattern_.at(each.pattern_start + each.bytes_sent),
+            static_cast<std::size_t>(std::min<std::uint64_t>(waiting, largest_transfer)),
+            MSG_NOSIGNAL);
         io_uring_sqe_set_data64(sqe, 2 * index + 1);
     }
 
     void turn() {
         bool first = true;
         ring_.submit_and_wait([&](const io_uring_cqe& completion) {
-            if (first) turn_time_ = now();
+            if (first)
+                turn_time_ = now();
             first = false;
             handle(completion);
         });
-        if (turn_time_ - last_progress_ > longest_silence) throw std::runtime_error{"the server is silent"};
+        if (turn_time_ - last_progress_ > longest_silence)
+            throw std::runtime_error{"the server is silent"};
     }
 
     void handle(const io_uring_cqe& completion) {
@@ -253,11 +277,12 @@ private:
 
     void take_echo(std::size_t index, std::size_t count) {
         connection& each = connections_[index];
-        if (count == 0) throw std::runtime_error{"the server closed a connection"};
+        if (count == 0)
+            throw std::runtime_error{"the server closed a connection"};
         const std::byte* expected = pattern_.at(each.pattern_start + each.bytes_received);
         if (std::memcmp(each.buffer.data(), expected, count) != 0) {
-            throw std::runtime_error{"mismatch in connection " + std::to_string(index) + " at or after byte " +
-                                     std::to_string(each.bytes_received)};
+            throw std::runtime_error{"mismatch in connection " + std::to_string(index) +
+                                     " at or after byte " + std::to_string(each.bytes_received)};
         }
         each.bytes_received += count;
         if (each.bytes_received > each.messages_started * options_.size) {
@@ -266,17 +291,22 @@ private:
         last_progress_ = turn_time_;
         const std::uint64_t finished = each.bytes_received / options_.size - each.messages_finished;
         for (std::uint64_t i = 0; i < finished; ++i) {
-            const auto slot = static_cast<std::size_t>(each.messages_finished++ % options_.pipeline);
-            if (measuring_) latencies_.add(turn_time_ - each.start_times[slot], 1);
+            const auto slot =
+                static_cast<std::size_t>(each.messages_finished++ % options_.pipeline);
+            if (measuring_)
+                latencies_.add(turn_time_ - each.start_times[slot], 1);
         }
         messages_finished_ += finished;
-        if (!draining_ && finished != 0) start_messages(index, finished, now());
-        if (!draining_ || each.messages_finished != each.messages_started) receive(index);
+        if (!draining_ && finished != 0)
+            start_messages(index, finished, now());
+        if (!draining_ || each.messages_finished != each.messages_started)
+            receive(index);
     }
 
     void run_for(double seconds) {
         const std::uint64_t end = now() + static_cast<std::uint64_t>(seconds * 1e9);
-        do turn();
+        do
+            turn();
         while (turn_time_ < end);
     }
 
@@ -291,20 +321,26 @@ private:
         server_cpu_ = server_cpu() - cpu_before;
         messages_measured_ = messages_finished_ - first_message;
         seconds_measured_ = static_cast<double>(end - begin) / 1e9;
-        if (messages_measured_ == 0) throw std::runtime_error{"no message came back in the measured time"};
+        if (messages_measured_ == 0)
+            throw std::runtime_error{"no message came back in the measured time"};
     }
 
     // Lets everything that is under way come back, so that a loss at the end shows too.
     void drain() {
         draining_ = true;
-        const auto complete = [](const connection& each) { return each.messages_finished == each.messages_started; };
-        while (!std::all_of(connections_.begin(), connections_.end(), complete)) turn();
+        const auto complete = [](const connection& each) {
+            return each.messages_finished == each.messages_started;
+        };
+        while (!std::all_of(connections_.begin(), connections_.end(), complete))
+            turn();
     }
 
     [[nodiscard]] std::uint64_t server_cpu() const {
-        if (options_.server == 0) return 0;
+        if (options_.server == 0)
+            return 0;
         const std::uint64_t nanoseconds = bench::process_cpu_nanoseconds(options_.server);
-        if (nanoseconds == 0) throw std::runtime_error{"no CPU time of the server to be read; is its PID right?"};
+        if (nanoseconds == 0)
+            throw std::runtime_error{"no CPU time of the server to be read; is its PID right?"};
         return nanoseconds;
     }
 
@@ -326,14 +362,14 @@ private:
 
 [[noreturn]] void usage(const char* program) {
     std::fprintf(stderr,
-                 "usage: %s --port N [--connections C] [--size BYTES] [--pipeline P] [--seconds S] [--warmup S]\n"
+                 "usage: %s --port N [--connections C] [--size BYTES] [--pipeline P] [--seconds S] "
+                 "[--warmup S]\n"
                  "       [--server-pid PID]\n",
                  program);
     std::exit(2);
 }
 
-template <class Number>
-bool parse(std::string_view text, Number smallest, Number& value) {
+template <class Number> bool parse(std::string_view text, Number smallest, Number& value) {
     const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
     return error == std::errc{} && end == text.data() + text.size() && value >= smallest;
 }
@@ -343,7 +379,7 @@ options parse_options(int argument_count, char** arguments) {
     for (int i = 1; i < argument_count; i += 2) {
         const std::string_view name = arguments[i];
         const std::string_view text = i + 1 < argument_count ? arguments[i + 1] : "";
-        const bool understood = name == "--port"          ? parse<std::uint16_t>(text, 1, result.port)
+        const bool understood = name == "--port" ? parse<std::uint16_t>(text, 1, result.port)
                                 : name == "--connections" ? parse(text, 1U, result.connections)
                                 : name == "--size"        ? parse<std::size_t>(text, 1, result.size)
                                 : name == "--pipeline"    ? parse(text, 1U, result.pipeline)
@@ -351,20 +387,23 @@ options parse_options(int argument_count, char** arguments) {
                                 : name == "--warmup"      ? parse(text, 0.0, result.warmup)
                                 : name == "--server-pid"  ? parse<pid_t>(text, 1, result.server)
                                                           : false;
-        if (!understood) usage(arguments[0]);
+        if (!understood)
+            usage(arguments[0]);
     }
-    if (result.port == 0) usage(arguments[0]);
+    if (result.port == 0)
+        usage(arguments[0]);
     return result;
 }
 
 void raise_descriptor_limit() {
     rlimit limit{};
-    if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
+    if (::getrlimit(RLIMIT_NOFILE, &limit) != 0)
+        return;
     limit.rlim_cur = limit.rlim_max;
     ::setrlimit(RLIMIT_NOFILE, &limit);
 }
 
-}  // namespace
+} // namespace
 
 int main(int argument_count, char** arguments) {
     const options chosen = parse_options(argument_count, arguments);

@@ -3,7 +3,6 @@
 #include <hob/hob.hpp>
 
 #include <benchmark/benchmark.h>
-
 #include <sys/resource.h>
 
 #include <chrono>
@@ -100,7 +99,8 @@ void timers_1m(benchmark::State& measured) {
                 unsigned random = 1;
                 for (int i = 0; i != count; ++i) {
                     random = random * 1664525U + 1013904223U;
-                    group.start(sleep_until(start + std::chrono::nanoseconds(random % 1'000'000'000U)));
+                    group.start(
+                        sleep_until(start + std::chrono::nanoseconds(random % 1'000'000'000U)));
                 }
                 co_return;
             });

@@ -20,9 +20,10 @@ inline std::uint64_t process_cpu_nanoseconds(pid_t process) {
     const std::filesystem::path tasks = "/proc/" + std::to_string(process) + "/task";
     for (const auto& task : std::filesystem::directory_iterator{tasks, error}) {
         std::uint64_t nanoseconds = 0;
-        if (std::ifstream{task.path() / "schedstat"} >> nanoseconds) total += nanoseconds;
+        if (std::ifstream{task.path() / "schedstat"} >> nanoseconds)
+            total += nanoseconds;
     }
     return total;
 }
 
-}  // namespace bench
+} // namespace bench

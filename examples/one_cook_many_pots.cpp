@@ -4,6 +4,8 @@
 // attention when, and what they waited for meanwhile.
 #include <hob/hob.hpp>
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <array>
 #include <chrono>
@@ -16,7 +18,6 @@
 #include <string>
 #include <string_view>
 #include <thread>
-#include <unistd.h>
 #include <vector>
 
 namespace {
@@ -139,8 +140,7 @@ hob::task<> cook() {
     const auto listener = hob::tcp_listener::bind("127.0.0.1", 0);
 
     const auto start = clock_type::now();
-    co_await hob::gather(boil_eggs(eggs), answer(listener),
-                         talk(listener.local_address(), orders),
+    co_await hob::gather(boil_eggs(eggs), answer(listener), talk(listener.local_address(), orders),
                          keep_the_books(std::filesystem::path(folder) / "books", books),
                          chop(vegetables));
     const std::chrono::duration<double, std::milli> taken = clock_type::now() - start;

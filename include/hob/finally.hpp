@@ -102,8 +102,7 @@ template <class T, class Cleanup> class finally_operation final : public combina
 /// has ended. It may have a time limit of its own. An exception that leaves it is thrown if the
 /// body gave a value; otherwise it goes to the loop's exception handler, and the body's exception
 /// or stop goes on.
-template <detail::taskable Body, class Cleanup>
-auto finally(Body&& body, Cleanup&& cleanup) {
+template <detail::taskable Body, class Cleanup> auto finally(Body&& body, Cleanup&& cleanup) {
     if constexpr (std::invocable<Cleanup&>)
         detail::check_callable<Cleanup>();
     else

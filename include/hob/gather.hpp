@@ -68,9 +68,7 @@ template <class... Ts> class gather_operation final : public gather_base {
         rethrow_first();
         if constexpr (!(std::is_void_v<Ts> && ...))
             return std::apply(
-                [](auto&... each) {
-                    return std::tuple<value_or_monostate<Ts>...>(each.take()...);
-                },
+                [](auto&... each) { return std::tuple<value_or_monostate<Ts>...>(each.take()...); },
                 branches_);
     }
 
@@ -95,8 +93,9 @@ template <class... Ts> class gather_operation final : public gather_base {
     }
     [[nodiscard]] std::exception_ptr error_of(branch_base& ended) noexcept override {
         std::exception_ptr error;
-        std::apply([&](auto&... each) { ((&each == &ended ? void(error = each.error()) : void()), ...); },
-                   branches_);
+        std::apply(
+            [&](auto&... each) { ((&each == &ended ? void(error = each.error()) : void()), ...); },
+            branches_);
         return error;
     }
 

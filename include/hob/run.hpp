@@ -38,7 +38,7 @@ class interrupt_guard {
         if (!listening_)
             return;
         posted_node_.store(&node_);
-        struct sigaction action {};
+        struct sigaction action{};
         action.sa_handler = [](int) { interrupted(); };
         // The second signal meets the default disposition.
         action.sa_flags = static_cast<int>(SA_RESETHAND);
@@ -79,8 +79,8 @@ class interrupt_guard {
         const int saved = errno;
         inbox* const target = target_.load();
         ready_node* const node = posted_node_.exchange(nullptr);
-        if (target != nullptr && node != nullptr)
-            [[maybe_unused]] const bool posted = target->post(*node);
+        if (target != nullptr && node != nullptr) [[maybe_unused]]
+            const bool posted = target->post(*node);
         errno = saved;
     }
 
@@ -88,7 +88,7 @@ class interrupt_guard {
     static inline std::atomic<ready_node*> posted_node_ = nullptr;
 
     cancel_main node_;
-    struct sigaction previous_ {};
+    struct sigaction previous_{};
     bool listening_ = false;
     bool replaced_ = false;
 };

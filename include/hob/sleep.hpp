@@ -68,11 +68,12 @@ inline auto sleep_until(detail::time_point when) {
     return detail::deferred<detail::sleep_operation, detail::time_point>(when);
 }
 
-/// Waits for `delay`, never less. One that is not positive has passed by the next turn. Durations beyond the clock's range mean for ever. Throws `usage_error` for NaN.
-/// Cancellation removes the timer.
-template <class Rep, class Period>
-auto sleep_for(std::chrono::duration<Rep, Period> delay) {
-    return detail::deferred<detail::sleep_operation, detail::time_point>(detail::deadline_after(detail::reactor::current().now(), delay));
+/// Waits for `delay`, never less. One that is not positive has passed by the next turn. Durations
+/// beyond the clock's range mean for ever. Throws `usage_error` for NaN. Cancellation removes the
+/// timer.
+template <class Rep, class Period> auto sleep_for(std::chrono::duration<Rep, Period> delay) {
+    return detail::deferred<detail::sleep_operation, detail::time_point>(
+        detail::deadline_after(detail::reactor::current().now(), delay));
 }
 
 /// Lets the other ready tasks run once: asyncio's `sleep(0)`.

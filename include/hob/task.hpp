@@ -60,8 +60,8 @@ class coroutine_promise : public promise_base {
     /// Notes where the await stands, and gives the awaiter. Awaitables of hob pass through; a
     /// foreign one is wrapped, and cannot be cancelled while it is suspended.
     template <class Awaitable>
-    decltype(auto) await_transform(
-        Awaitable&& awaited, std::source_location where = std::source_location::current()) {
+    decltype(auto) await_transform(Awaitable&& awaited,
+                                   std::source_location where = std::source_location::current()) {
         this->position = where;
         if constexpr (makes_hob_awaiter<Awaitable>) {
             return static_cast<Awaitable&&>(awaited).make_awaiter();
@@ -225,8 +225,7 @@ template <class T> class [[nodiscard("a task does nothing until it is awaited")]
 
 namespace detail {
 
-template <class T>
-task<T> promise<T>::get_return_object(std::source_location where) noexcept {
+template <class T> task<T> promise<T>::get_return_object(std::source_location where) noexcept {
     static_assert(alignof(promise<T>) <= 16,
                   "hob: the result of a task may be aligned to at most 16 bytes");
     this->position = where;

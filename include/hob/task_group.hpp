@@ -59,8 +59,8 @@ class task_group : private detail::task_owner {
             throw usage_error("a task was started in a task group that has ended");
         if (!errors_.empty())
             throw usage_error("a task was started in a task group in which another task failed");
-        Record& record = detail::spawn<Record>(detail::reactor::here(), *this, children_, child,
-                                               is_cancelled());
+        Record& record =
+            detail::spawn<Record>(detail::reactor::here(), *this, children_, child, is_cancelled());
         ++live_;
         announce_child();
         return record;

@@ -2,8 +2,8 @@
 // hob::create_task and the handle to a running task.
 #pragma once
 
-#include <hob/core/event_loop.hpp>
 #include <hob/core/awaitable.hpp>
+#include <hob/core/event_loop.hpp>
 #include <hob/core/result.hpp>
 #include <hob/task.hpp>
 

@@ -129,8 +129,7 @@ auto make_timeout(time_limit limit, Awaitable&& awaited) {
                                                        as_task(std::forward<Awaitable>(awaited)));
 }
 
-template <class Rep, class Period>
-time_limit make_limit(std::chrono::duration<Rep, Period> delay) {
+template <class Rep, class Period> time_limit make_limit(std::chrono::duration<Rep, Period> delay) {
     return time_limit(deadline_after(time_point(), delay).time_since_epoch());
 }
 

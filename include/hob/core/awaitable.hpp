@@ -54,10 +54,9 @@ concept standard_awaiter = requires(Awaiter& a, std::coroutine_handle<> h) {
 
 /// What is no awaitable of hob, but can be awaited by the language's rules.
 template <class Awaitable>
-concept foreign_awaitable =
-    !hob_awaiter<Awaitable> && !makes_hob_awaiter<Awaitable> &&
-    (has_member_co_await<Awaitable> || has_free_co_await<Awaitable> ||
-     standard_awaiter<std::remove_reference_t<Awaitable>>);
+concept foreign_awaitable = !hob_awaiter<Awaitable> && !makes_hob_awaiter<Awaitable> &&
+                            (has_member_co_await<Awaitable> || has_free_co_await<Awaitable> ||
+                             standard_awaiter<std::remove_reference_t<Awaitable>>);
 
 template <class Awaitable>
 concept awaitable =
@@ -100,13 +99,13 @@ class [[nodiscard("an operation does nothing until it is awaited")]] deferred {
             arguments_);
     }
     [[nodiscard]] Operation make_awaiter() &
-        requires(std::copy_constructible<std::decay_t<Arguments>> && ...)
-    {
-        return std::apply([](auto&... each) { return Operation(each...); }, arguments_);
-    }
+        requires(std::copy_constructible<std::decay_t<Arguments>>&&...) {
+            return std::apply([](auto&... each) { return Operation(each...); }, arguments_);
+        }
 
-    /// The same arguments for a variation of the operation.
-    template <class Other> [[nodiscard]] deferred<Other, Arguments...> change() && {
+        /// The same arguments for a variation of the operation.
+        template <class Other>
+        [[nodiscard]] deferred<Other, Arguments...> change() && {
         return std::apply(
             [](Arguments&... each) {
                 return deferred<Other, Arguments...>(std::forward<Arguments>(each)...);

@@ -130,7 +130,8 @@ template <class T> class branch final : public branch_base {
 };
 
 /// Stands for a value that is not there.
-template <class T> using value_or_monostate = std::conditional_t<std::is_void_v<T>, std::monostate, T>;
+template <class T>
+using value_or_monostate = std::conditional_t<std::is_void_v<T>, std::monostate, T>;
 
 /// A task that does nothing but await; a task stays what it is.
 template <class T> task<T> as_task(task<T>&& coroutine) noexcept {

@@ -302,8 +302,8 @@ class event_loop final : private detail::reactor {
         if (taken < slow_step_)
             return;
         const auto count = std::chrono::duration_cast<std::chrono::milliseconds>(taken).count();
-        deliver_report({"a step blocked the loop for " + std::to_string(count) + " ms", nullptr,
-                        task, {}});
+        deliver_report(
+            {"a step blocked the loop for " + std::to_string(count) + " ms", nullptr, task, {}});
     }
     [[nodiscard]] static std::string name_of_task(detail::ready_node& node) {
         if (!node.is_callback())

@@ -106,8 +106,9 @@ class kernel_ring final : public ring {
     static constexpr unsigned setup_no_sqarray = 1U << 16;
     // Without it, an older liburing writes the index array over the head of the ring.
 #if defined(IO_URING_VERSION_MAJOR) && defined(IO_URING_VERSION_MINOR)
-    static constexpr bool library_knows_no_sqarray =
-        IO_URING_VERSION_MAJOR > 2 || (IO_URING_VERSION_MAJOR == 2 && IO_URING_VERSION_MINOR >= 5);
+    static constexpr bool library_knows_no_sqarray = IO_URING_VERSION_MAJOR > 2 ||
+                                                     (IO_URING_VERSION_MAJOR == 2 &&
+                                                      IO_URING_VERSION_MINOR >= 5);
 #else
     static constexpr bool library_knows_no_sqarray = false;
 #endif

@@ -35,9 +35,7 @@ template <class T> class [[nodiscard]] result {
     [[nodiscard]] T operator*() && { return *std::move(value_); }
     [[nodiscard]] T* operator->() noexcept { return &*value_; }
 
-    [[nodiscard]] T value_or(T other) && {
-        return value_ ? *std::move(value_) : std::move(other);
-    }
+    [[nodiscard]] T value_or(T other) && { return value_ ? *std::move(value_) : std::move(other); }
 
   private:
     void require() const {

@@ -31,8 +31,9 @@ class task_tree {
     void add(scope& each) {
         const std::string indent(depth_ * 4, ' ');
         task_scope* const task = each.as_task();
-        text_ += indent + (task != nullptr ? "task '" + task->name() + "'" : std::string("branch")) +
-                 ": " + state_of(each) + "\n";
+        text_ += indent +
+                 (task != nullptr ? "task '" + task->name() + "'" : std::string("branch")) + ": " +
+                 state_of(each) + "\n";
         append_frames(leaf_of(each), indent, text_);
         if (waited_for* const operation = each.waiting()) {
             children visitor(*this);
@@ -46,9 +47,8 @@ class task_tree {
 
     /// One line of an async stack.
     [[nodiscard]] static std::string line_of(const std::source_location& position) {
-        return std::string("  at ") + position.file_name() + ":" +
-               std::to_string(position.line()) + " in " +
-               std::string(readable(position.function_name())) + "\n";
+        return std::string("  at ") + position.file_name() + ":" + std::to_string(position.line()) +
+               " in " + std::string(readable(position.function_name())) + "\n";
     }
 
     /// The async stack of one scope, from its innermost frame to the root of its task.
@@ -87,8 +87,7 @@ class task_tree {
             depth += name[open] == ')' ? 1 : name[open] == '(' ? -1 : 0;
         }
         const std::size_t mangled = name.find("::_Z", open);
-        return mangled == std::string_view::npos ? name
-                                                 : name.substr(open + 1, mangled - open - 1);
+        return mangled == std::string_view::npos ? name : name.substr(open + 1, mangled - open - 1);
     }
 
     [[nodiscard]] promise_base* leaf_of(scope& each) const {
