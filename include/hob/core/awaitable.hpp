@@ -84,6 +84,9 @@ template <class Awaitable> decltype(auto) await_resume_of(Awaitable&& awaited) {
 template <class Awaitable>
 using await_result_t = decltype(await_resume_of(std::declval<Awaitable>()));
 
+template <class... Ts>
+concept all_copyable = (std::copy_constructible<std::decay_t<Ts>> && ...);
+
 /// An operation that is made when it is awaited. Operations cannot move, but this can: it may be
 /// stored, and given to a combinator.
 template <class Operation, class... Arguments>
@@ -99,11 +102,12 @@ class [[nodiscard("an operation does nothing until it is awaited")]] deferred {
             arguments_);
     }
     [[nodiscard]] Operation make_awaiter() &
-        requires(std::copy_constructible<std::decay_t<Arguments>>&&...) {
-            return std::apply([](auto&... each) { return Operation(each...); }, arguments_);
-        }
+        requires all_copyable<Arguments...>
+    {
+        return std::apply([](auto&... each) { return Operation(each...); }, arguments_);
+    }
 
-        /// The same arguments for a variation of the operation.
+    /// The same arguments for a variation of the operation.
         template <class Other>
         [[nodiscard]] deferred<Other, Arguments...> change() && {
         return std::apply(
