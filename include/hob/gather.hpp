@@ -76,7 +76,7 @@ template <class... Ts> class gather_operation final : public gather_base {
     template <class> combinator& owner_of() noexcept { return *this; }
 
     template <std::size_t... Index>
-    void start_each(bool born_cancelled, std::index_sequence<Index...>) noexcept {
+    void start_each([[maybe_unused]] bool born_cancelled, std::index_sequence<Index...>) noexcept {
         (start_one(std::get<Index>(branches_), std::get<Index>(coroutines_), born_cancelled), ...);
     }
     template <class T>

@@ -6,6 +6,7 @@
 #include <hob/debug/task_dump.hpp>
 #include <hob/finally.hpp>
 #include <hob/gather.hpp>
+#include <hob/net/tcp.hpp>
 #include <hob/race.hpp>
 #include <hob/run.hpp>
 #include <hob/shield.hpp>

@@ -9,7 +9,9 @@
 #include <signal.h>
 
 #include <atomic>
+#include <cerrno>
 #include <memory>
+#include <thread>
 #include <utility>
 
 namespace hob {
@@ -32,65 +34,91 @@ namespace detail {
 /// would without us.
 class interrupt_guard {
   public:
-    interrupt_guard(inbox& target, scope& main) : node_(main) {
-        inbox* expected = nullptr;
-        listening_ = target_.compare_exchange_strong(expected, &target);
-        if (!listening_)
+    /// Throws `std::bad_alloc`. Does nothing if another guard listens already, or if somebody
+    /// handles or ignores the signal.
+    interrupt_guard(inbox& target, scope& main) {
+        inbox* nobody = nullptr;
+        struct sigaction previous{};
+        ::sigaction(SIGINT, nullptr, &previous);
+        if (previous.sa_handler != SIG_DFL || !target_.compare_exchange_strong(nobody, &target))
             return;
-        posted_node_.store(&node_);
+        order_ = new cancel_order(main);
+        pending_order_.store(order_);
         struct sigaction action{};
         action.sa_handler = [](int) { interrupted(); };
         // The second signal meets the default disposition.
         action.sa_flags = static_cast<int>(SA_RESETHAND);
         ::sigemptyset(&action.sa_mask);
-        ::sigaction(SIGINT, nullptr, &previous_);
-        // Somebody else's handler, or an ignored signal, stays.
-        replaced_ = previous_.sa_handler == SIG_DFL;
-        if (replaced_)
-            ::sigaction(SIGINT, &action, nullptr);
+        ::sigaction(SIGINT, &action, nullptr);
     }
     ~interrupt_guard() {
-        if (!listening_)
+        if (order_ == nullptr)
             return;
-        if (replaced_)
-            ::sigaction(SIGINT, &previous_, nullptr);
-        posted_node_.store(nullptr);
+        struct sigaction standard{};
+        standard.sa_handler = SIG_DFL;
+        ::sigemptyset(&standard.sa_mask);
+        ::sigaction(SIGINT, &standard, nullptr);
+        // Another thread may still be in the handler.
+        while (handlers_running_.load() != 0)
+            std::this_thread::yield();
+        const bool was_posted = pending_order_.exchange(nullptr) == nullptr;
         target_.store(nullptr);
+        if (!was_posted || order_->is_done())
+            delete order_;
+        else
+            order_->forget();
     }
     interrupt_guard(const interrupt_guard&) = delete;
     interrupt_guard& operator=(const interrupt_guard&) = delete;
 
     /// Whether the signal came while the task was alive.
-    [[nodiscard]] bool was_interrupted() const noexcept { return node_.ran; }
+    [[nodiscard]] bool was_interrupted() const noexcept {
+        return order_ != nullptr && order_->has_cancelled();
+    }
 
   private:
-    class cancel_main : public ready_callback {
+    /// Goes through the inbox. When the run ends first, the node stays behind there, and deletes
+    /// itself when the loop comes across it.
+    class cancel_order final : public ready_callback {
       public:
-        explicit cancel_main(scope& main) noexcept : main_(main) {}
-        void run() noexcept override { ran = main_.cancel(); }
-        bool ran = false;
+        explicit cancel_order(scope& main) noexcept : main_(&main) {}
+
+        void run() noexcept override {
+            if (main_ == nullptr) {
+                delete this;
+                return;
+            }
+            done_ = true;
+            cancelled_ = main_->cancel();
+        }
+        void discard() noexcept override { run(); }
+        void forget() noexcept { main_ = nullptr; }
+        [[nodiscard]] bool is_done() const noexcept { return done_; }
+        [[nodiscard]] bool has_cancelled() const noexcept { return cancelled_; }
 
       private:
-        scope& main_;
+        scope* main_;
+        bool done_ = false;
+        bool cancelled_ = false;
     };
 
     // In a signal handler: atomics and write(2) only.
     static void interrupted() noexcept {
         const int saved = errno;
+        handlers_running_.fetch_add(1);
         inbox* const target = target_.load();
-        ready_node* const node = posted_node_.exchange(nullptr);
-        if (target != nullptr && node != nullptr) [[maybe_unused]]
-            const bool posted = target->post(*node);
+        cancel_order* const order = pending_order_.exchange(nullptr);
+        if (target != nullptr && order != nullptr) [[maybe_unused]]
+            const bool posted = target->post(*order);
+        handlers_running_.fetch_sub(1);
         errno = saved;
     }
 
     static inline std::atomic<inbox*> target_ = nullptr;
-    static inline std::atomic<ready_node*> posted_node_ = nullptr;
+    static inline std::atomic<cancel_order*> pending_order_ = nullptr;
+    static inline std::atomic<int> handlers_running_ = 0;
 
-    cancel_main node_;
-    struct sigaction previous_{};
-    bool listening_ = false;
-    bool replaced_ = false;
+    cancel_order* order_ = nullptr;
 };
 
 } // namespace detail

@@ -108,8 +108,7 @@ class [[nodiscard("an operation does nothing until it is awaited")]] deferred {
     }
 
     /// The same arguments for a variation of the operation.
-        template <class Other>
-        [[nodiscard]] deferred<Other, Arguments...> change() && {
+    template <class Other> [[nodiscard]] deferred<Other, Arguments...> change() && {
         return std::apply(
             [](Arguments&... each) {
                 return deferred<Other, Arguments...>(std::forward<Arguments>(each)...);

@@ -41,8 +41,8 @@ class loop_handle {
 
   private:
     friend class event_loop;
-    explicit loop_handle(std::shared_ptr<detail::inbox> inbox) : inbox_(std::move(inbox)) {}
-    std::shared_ptr<detail::inbox> inbox_;
+    explicit loop_handle(const std::shared_ptr<detail::inbox>& inbox) noexcept : inbox_(inbox) {}
+    detail::inbox_sender inbox_;
 };
 
 /// Runs tasks and callbacks on the thread that made it. Most programs need only `hob::run`.

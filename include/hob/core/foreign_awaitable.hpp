@@ -58,24 +58,28 @@ class foreign_wait : public operation, public ready_callback {
     void cancel() noexcept final {}
     [[nodiscard]] std::string describe() const final { return "a foreign awaitable"; }
     void run() noexcept final {
-        inbox_.reset();
+        end_wait();
         complete();
     }
 
     void begin_foreign(promise_base& waiter) noexcept {
         reactor& loop = reactor::here();
         loop_ = &loop;
-        inbox_ = loop.get_inbox();
+        inbox_ = loop.expect_post();
         begin_shielded(waiter);
     }
     void abandon_foreign() noexcept {
-        inbox_.reset();
+        end_wait();
         waiter_->owner().resume_running();
     }
 
   private:
+    void end_wait() noexcept {
+        reactor::here().post_arrived();
+        inbox_.reset();
+    }
+
     scheduler* loop_ = nullptr;
-    // Also tells the loop that something outside it may wake it.
     std::shared_ptr<inbox> inbox_;
 };
 

@@ -11,6 +11,8 @@
 #include <atomic>
 #include <cerrno>
 #include <cstdint>
+#include <memory>
+#include <utility>
 
 namespace hob::detail {
 
@@ -40,11 +42,21 @@ class inbox {
     /// On any thread.
     void wake() noexcept {
         if (asleep_.load(std::memory_order_seq_cst) &&
-            asleep_.exchange(false, std::memory_order_seq_cst)) {
-            const std::uint64_t one = 1;
-            // Only a full counter can make this fail, and then the loop is awake anyway.
-            [[maybe_unused]] const auto written = ::write(eventfd_.get(), &one, sizeof one);
-        }
+            asleep_.exchange(false, std::memory_order_seq_cst))
+            ring_bell();
+    }
+
+    /// Announces somebody who may post, so that the loop does not take waiting for a deadlock. On
+    /// any thread.
+    void add_sender() noexcept { senders_.fetch_add(1, std::memory_order_relaxed); }
+    void remove_sender() noexcept {
+        // The loop asks for senders before it says that it sleeps, so what it has said does not
+        // tell whether it has to ask again.
+        if (senders_.fetch_sub(1, std::memory_order_seq_cst) == 1)
+            ring_bell();
+    }
+    [[nodiscard]] bool has_senders() const noexcept {
+        return senders_.load(std::memory_order_seq_cst) != 0;
     }
 
     // For the loop's thread.
@@ -77,6 +89,12 @@ class inbox {
         return reinterpret_cast<ready_node*>(const_cast<inbox*>(this));
     }
 
+    void ring_bell() noexcept {
+        const std::uint64_t one = 1;
+        // Only a full counter can make this fail, and then the loop is awake anyway.
+        [[maybe_unused]] const auto written = ::write(eventfd_.get(), &one, sizeof one);
+    }
+
     void push_all(ready_node* newest, ready_queue& queue) noexcept {
         if (newest == closed_mark())
             return;
@@ -96,7 +114,34 @@ class inbox {
 
     std::atomic<ready_node*> newest_ = nullptr;
     std::atomic<bool> asleep_ = false;
+    std::atomic<unsigned> senders_ = 0;
     unique_fd eventfd_;
+};
+
+/// Keeps an inbox, and counts as one of its senders.
+class inbox_sender {
+  public:
+    explicit inbox_sender(std::shared_ptr<inbox> target) noexcept : target_(std::move(target)) {
+        target_->add_sender();
+    }
+    inbox_sender(const inbox_sender& other) noexcept : target_(other.target_) {
+        if (target_)
+            target_->add_sender();
+    }
+    inbox_sender(inbox_sender&&) noexcept = default;
+    inbox_sender& operator=(inbox_sender other) noexcept {
+        target_.swap(other.target_);
+        return *this;
+    }
+    ~inbox_sender() {
+        if (target_)
+            target_->remove_sender();
+    }
+
+    [[nodiscard]] inbox& operator*() const noexcept { return *target_; }
+
+  private:
+    std::shared_ptr<inbox> target_;
 };
 
 } // namespace hob::detail

@@ -47,6 +47,15 @@ class reactor : public scheduler, public task_owner {
     [[nodiscard]] intrusive_list<task_scope>& tasks() noexcept { return tasks_; }
     [[nodiscard]] std::uint32_t next_task_number() noexcept { return ++tasks_made_; }
 
+    /// Another thread will post a node for an operation of this loop. Returns where to, and what
+    /// keeps it alive meanwhile.
+    [[nodiscard]] const std::shared_ptr<inbox>& expect_post() noexcept {
+        ++expected_posts_;
+        return inbox_;
+    }
+    /// It has, or will not any more.
+    void post_arrived() noexcept { --expected_posts_; }
+
     // task_owner
     [[nodiscard]] scope* owning_scope() const noexcept final { return nullptr; }
     [[nodiscard]] scheduler& home() noexcept final { return *this; }
@@ -117,8 +126,9 @@ class reactor : public scheduler, public task_owner {
 
     /// Nothing is ready or pending, and nobody else can wake the loop.
     [[nodiscard]] bool is_stuck() const noexcept {
-        return ready_.empty() && timers_.empty() && in_flight_ == 0 && inbox_->empty() &&
-               inbox_.use_count() == 1 && !ring_->has_completions();
+        // The senders before the inbox: the last one may have posted and gone in between.
+        return ready_.empty() && timers_.empty() && in_flight_ == 0 && expected_posts_ == 0 &&
+               !inbox_->has_senders() && inbox_->empty() && !ring_->has_completions();
     }
 
     /// Gives the kernel what is queued.
@@ -322,6 +332,7 @@ class reactor : public scheduler, public task_owner {
     intrusive_list<task_scope> tasks_;
     std::deque<io_uring_sqe> backlog_;
     std::size_t in_flight_ = 0;
+    std::size_t expected_posts_ = 0;
     bool has_entries_ = false; ///< the kernel has not seen all of them
     std::uint32_t tasks_made_ = 0;
     bool watching_ = false;
