@@ -152,8 +152,8 @@ class descriptor_ref {
         return *this;
     }
     ~descriptor_ref() {
-        if (target_ != nullptr && --target_->references_ == 0)
-            delete target_;
+        if (target_ != nullptr && --target_->references_ == 0) [[unlikely]]
+            destroy();
     }
 
     [[nodiscard]] explicit operator bool() const noexcept { return target_ != nullptr; }
@@ -165,6 +165,8 @@ class descriptor_ref {
         if (target_ != nullptr)
             ++target_->references_;
     }
+    // Apart, so that the compiler finds the rest small enough to inline.
+    [[gnu::noinline]] void destroy() noexcept { delete target_; }
 
     descriptor* target_ = nullptr;
 };

@@ -56,7 +56,7 @@ class frame_pool {
             return;
         }
 #endif
-        ::operator delete(memory, size);
+        ::operator delete(memory);
     }
 
   private:

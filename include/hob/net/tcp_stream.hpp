@@ -95,6 +95,14 @@ class connect_operation : public ring_operation {
         io_uring_prep_connect(&entry, socket_.get(), peer_.data(), peer_.size());
     }
     void completed(int result, unsigned) noexcept override {
+        if (result == -EINTR && !was_cancelled(result)) {
+            // The attempt goes on in the kernel, but this socket cannot tell how it ends.
+            result = open_socket();
+            if (result == 0) {
+                submit();
+                return;
+            }
+        }
         if (result == 0 && is_connected_to_itself())
             result = -ECONNREFUSED;
         if (result < 0)

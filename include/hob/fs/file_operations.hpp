@@ -1,0 +1,273 @@
+// SPDX-License-Identifier: MIT
+// What the awaiters of a file do.
+#pragma once
+
+#include <hob/core/error.hpp>
+#include <hob/core/result.hpp>
+#include <hob/core/ring_operation.hpp>
+#include <hob/core/sanitizers.hpp>
+#include <hob/core/stream_error.hpp>
+#include <hob/fs/open_file.hpp>
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <coroutine>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <system_error>
+#include <utility>
+
+namespace hob::detail {
+
+/// An operation on an open file. The kernel refuses to end most of them before their time; then a
+/// cancelled one completes as if nothing had happened.
+class file_operation : public ring_operation {
+  public:
+    static constexpr bool await_ready() noexcept { return false; }
+
+  protected:
+    explicit file_operation(file_ref target) noexcept : target_(std::move(target)) {}
+    ~file_operation() = default;
+
+    [[nodiscard]] int fd() const noexcept { return target_->fd(); }
+    [[nodiscard]] file_ref& target() noexcept { return target_; }
+    [[nodiscard]] const file_ref& target() const noexcept { return target_; }
+
+    /// For `await_suspend`: whether the kernel is to be asked. Otherwise the end is on its way.
+    [[nodiscard]] bool begin_on_file(promise_base& waiter) noexcept {
+        if (!begin(waiter)) [[unlikely]]
+            return false;
+        if (target_.is_open()) [[likely]]
+            return true;
+        end(-EBADF);
+        return false;
+    }
+    void end(int result) noexcept {
+        result_ = result;
+        complete();
+    }
+
+    void require_success() const {
+        if (result_ < 0) [[unlikely]]
+            throw_error();
+    }
+    template <class T> [[nodiscard]] result<T> value_or_error(T value) const noexcept {
+        if (result_ < 0) [[unlikely]]
+            return error_code_of(result_);
+        return value;
+    }
+    [[nodiscard]] result<void> success_or_error() const noexcept {
+        if (result_ < 0) [[unlikely]]
+            return error_code_of(result_);
+        return {};
+    }
+
+  private:
+    [[noreturn, gnu::cold, gnu::noinline]] void throw_error() const {
+        if (result_ == -EBADF && !target_.is_open())
+            throw closed_error(describe());
+        throw std::system_error(error_code_of(result_), describe());
+    }
+
+    file_ref target_;
+};
+
+/// One that begins by asking the kernel.
+class simple_file_operation : public file_operation {
+  public:
+    template <hob_promise Promise>
+    bool await_suspend(std::coroutine_handle<Promise> awaiting) noexcept {
+        if (begin_on_file(awaiting.promise())) [[likely]]
+            submit();
+        return true;
+    }
+
+  protected:
+    using file_operation::file_operation;
+    ~simple_file_operation() = default;
+};
+
+/// The most that one call of the kernel transfers; the rest of a larger buffer takes another one.
+[[nodiscard]] constexpr unsigned file_transfer_size(std::size_t wanted) noexcept {
+    constexpr std::size_t most = 0x7fff'f000; // the kernel's MAX_RW_COUNT
+    return static_cast<unsigned>(std::min(wanted, most));
+}
+
+class read_at_operation : public simple_file_operation {
+  public:
+    read_at_operation(file_ref target, std::span<std::byte> buffer, std::uint64_t offset) noexcept
+        : simple_file_operation(std::move(target)), buffer_(buffer), offset_(offset) {}
+
+    std::size_t await_resume() {
+        require_success();
+        return static_cast<std::size_t>(result_);
+    }
+    [[nodiscard]] result<std::size_t> take_result() noexcept {
+        return value_or_error(static_cast<std::size_t>(result_));
+    }
+
+  private:
+    void prepare(io_uring_sqe& entry) noexcept override {
+        check_buffer(buffer_.data(), buffer_.size());
+        io_uring_prep_read(&entry, fd(), buffer_.data(), file_transfer_size(buffer_.size()),
+                           offset_);
+    }
+    void completed(int result, unsigned) noexcept override {
+        if (result > 0) [[likely]]
+            mark_written(buffer_.data(), static_cast<std::size_t>(result));
+        finish(result);
+    }
+    [[nodiscard]] std::string describe() const override {
+        return "read from " + target().path() + " at " + std::to_string(offset_);
+    }
+
+    std::span<std::byte> buffer_;
+    std::uint64_t offset_;
+};
+
+/// Submits until the buffer is full. Reading changes nothing, so it stops wherever it is cancelled.
+class read_exactly_at_operation : public file_operation {
+  public:
+    read_exactly_at_operation(file_ref target, std::span<std::byte> buffer,
+                              std::uint64_t offset) noexcept
+        : file_operation(std::move(target)), buffer_(buffer), offset_(offset) {}
+
+    template <hob_promise Promise>
+    bool await_suspend(std::coroutine_handle<Promise> awaiting) noexcept {
+        if (begin_on_file(awaiting.promise()))
+            go_on();
+        return true;
+    }
+    void await_resume() {
+        if (result_ == incomplete_read) [[unlikely]]
+            throw incomplete_read_error(received_, buffer_.size());
+        require_success();
+    }
+    [[nodiscard]] result<void> take_result() noexcept { return success_or_error(); }
+
+  private:
+    void go_on() noexcept {
+        if (received_ == buffer_.size())
+            end(0);
+        else if (!target().is_open())
+            end(-EBADF);
+        else if (received_ != 0 && waiter_->owner().is_cancelled())
+            stop();
+        else
+            submit();
+    }
+    void prepare(io_uring_sqe& entry) noexcept override {
+        const std::span<std::byte> rest = buffer_.subspan(received_);
+        check_buffer(rest.data(), rest.size());
+        io_uring_prep_read(&entry, fd(), rest.data(), file_transfer_size(rest.size()),
+                           offset_ + received_);
+    }
+    void completed(int result, unsigned) noexcept override {
+        if (result > 0) [[likely]] {
+            const auto count = static_cast<std::size_t>(result);
+            mark_written(buffer_.data() + received_, count);
+            received_ += count;
+            go_on();
+        } else {
+            finish(result == 0 ? incomplete_read : result);
+        }
+    }
+    [[nodiscard]] std::string describe() const override {
+        return "read from " + target().path() + " at " + std::to_string(offset_ + received_);
+    }
+
+    std::span<std::byte> buffer_;
+    std::uint64_t offset_;
+    std::size_t received_ = 0;
+};
+
+class write_at_operation : public simple_file_operation {
+  public:
+    write_at_operation(file_ref target, std::span<const std::byte> bytes,
+                       std::uint64_t offset) noexcept
+        : simple_file_operation(std::move(target)), bytes_(bytes), offset_(offset) {}
+
+    std::size_t await_resume() {
+        require_success();
+        return static_cast<std::size_t>(result_);
+    }
+    [[nodiscard]] result<std::size_t> take_result() noexcept {
+        return value_or_error(static_cast<std::size_t>(result_));
+    }
+
+  private:
+    void prepare(io_uring_sqe& entry) noexcept override {
+        check_buffer(bytes_.data(), bytes_.size());
+        io_uring_prep_write(&entry, fd(), bytes_.data(), file_transfer_size(bytes_.size()),
+                            offset_);
+    }
+    void completed(int result, unsigned) noexcept override {
+        check_buffer(bytes_.data(), bytes_.size());
+        finish(result);
+    }
+    [[nodiscard]] std::string describe() const override {
+        return "write to " + target().path() + " at " + std::to_string(offset_);
+    }
+
+    std::span<const std::byte> bytes_;
+    std::uint64_t offset_;
+};
+
+/// Submits until the kernel has taken every byte. Once it has taken some, a cancellation comes too
+/// late: a file never waits for anybody, so the rest follows soon.
+class write_all_at_operation : public file_operation {
+  public:
+    write_all_at_operation(file_ref target, std::span<const std::byte> bytes,
+                           std::uint64_t offset) noexcept
+        : file_operation(std::move(target)), bytes_(bytes), offset_(offset) {}
+
+    template <hob_promise Promise>
+    bool await_suspend(std::coroutine_handle<Promise> awaiting) noexcept {
+        if (begin_on_file(awaiting.promise()))
+            go_on();
+        return true;
+    }
+    void await_resume() { require_success(); }
+    [[nodiscard]] result<void> take_result() noexcept { return success_or_error(); }
+
+  private:
+    void go_on() noexcept {
+        if (written_ == bytes_.size())
+            end(0);
+        else if (!target().is_open())
+            end(-EBADF);
+        else
+            submit();
+    }
+    void prepare(io_uring_sqe& entry) noexcept override {
+        const std::span<const std::byte> rest = bytes_.subspan(written_);
+        check_buffer(rest.data(), rest.size());
+        io_uring_prep_write(&entry, fd(), rest.data(), file_transfer_size(rest.size()),
+                            offset_ + written_);
+    }
+    void completed(int result, unsigned) noexcept override {
+        check_buffer(bytes_.data(), bytes_.size());
+        if (result > 0) [[likely]] {
+            written_ += static_cast<std::size_t>(result);
+            go_on();
+        } else if (written_ != 0 && (result == -ECANCELED || result == -EINTR)) {
+            go_on();
+        } else {
+            // Nothing can be taken and nothing is wrong: a device at its end.
+            finish(result == 0 ? -ENOSPC : result);
+        }
+    }
+    [[nodiscard]] std::string describe() const override {
+        return "write to " + target().path() + " at " + std::to_string(offset_ + written_);
+    }
+
+    std::span<const std::byte> bytes_;
+    std::uint64_t offset_;
+    std::size_t written_ = 0;
+};
+
+} // namespace hob::detail

@@ -1,0 +1,149 @@
+// SPDX-License-Identifier: MIT
+#include "../catch.hpp"
+
+#include <hob/core/inbox.hpp>
+
+#include <fcntl.h>
+#include <poll.h>
+
+#include <array>
+#include <atomic>
+#include <deque>
+#include <thread>
+#include <vector>
+
+using hob::detail::inbox;
+using hob::detail::ready_callback;
+using hob::detail::ready_queue;
+
+namespace {
+
+class message final : public ready_callback {
+  public:
+    message(int from, int number) noexcept : sender(from), sequence(number) {}
+    void run() noexcept override {}
+    int sender;
+    int sequence;
+};
+
+bool is_woken(const inbox& box) {
+    pollfd entry{box.eventfd(), POLLIN, 0};
+    return ::poll(&entry, 1, 0) == 1;
+}
+
+std::vector<int> drained(inbox& box) {
+    ready_queue queue;
+    box.drain(queue);
+    std::vector<int> numbers;
+    while (auto* const node = queue.pop())
+        numbers.push_back(static_cast<message&>(static_cast<ready_callback&>(*node)).sequence);
+    return numbers;
+}
+
+} // namespace
+
+TEST_CASE("an inbox gives what was posted in the order of posting", "[fifo]") {
+    inbox box;
+    CHECK(box.empty());
+    std::deque<message> messages;
+    for (int number = 0; number != 5; ++number)
+        REQUIRE(box.post(messages.emplace_back(0, number)));
+    CHECK_FALSE(box.empty());
+    CHECK(drained(box) == std::vector<int>{0, 1, 2, 3, 4});
+    CHECK(box.empty());
+    CHECK(drained(box).empty());
+    REQUIRE(box.post(messages[3]));
+    CHECK(drained(box) == std::vector<int>{3});
+}
+
+TEST_CASE("an inbox wakes its loop only if that sleeps") {
+    inbox box;
+    message first(0, 1);
+    message second(0, 2);
+    REQUIRE(box.post(first));
+    CHECK_FALSE(is_woken(box));
+    // With work here, the loop must not sleep.
+    CHECK_FALSE(box.prepare_sleep());
+    CHECK(drained(box) == std::vector<int>{1});
+    CHECK(box.prepare_sleep());
+    REQUIRE(box.post(second));
+    CHECK(is_woken(box));
+}
+
+TEST_CASE("a wake without a message wakes a sleeping loop") {
+    inbox box;
+    box.wake();
+    CHECK_FALSE(is_woken(box));
+    CHECK(box.prepare_sleep());
+    box.awake();
+    box.wake();
+    CHECK_FALSE(is_woken(box));
+    CHECK(box.prepare_sleep());
+    box.wake();
+    CHECK(is_woken(box));
+}
+
+TEST_CASE("a closed inbox gives what it had and refuses what comes") {
+    inbox box;
+    message early(0, 1);
+    message late(0, 2);
+    REQUIRE(box.post(early));
+    ready_queue queue;
+    box.close(queue);
+    CHECK(queue.pop() == &early);
+    CHECK(queue.pop() == nullptr);
+    CHECK_FALSE(box.post(late));
+    CHECK_FALSE(is_woken(box));
+    box.close(queue);
+    CHECK(queue.pop() == nullptr);
+}
+
+TEST_CASE("an inbox loses nothing of many senders and keeps the order of each") {
+    inbox box;
+    constexpr int senders = 4;
+    constexpr int count = 20'000;
+    std::array<std::deque<message>, senders> messages;
+    std::vector<std::thread> threads;
+    for (int sender = 0; sender != senders; ++sender) {
+        auto& own = messages[static_cast<std::size_t>(sender)];
+        for (int number = 0; number != count; ++number)
+            own.emplace_back(sender, number);
+        threads.emplace_back([&box, &own] {
+            for (message& each : own)
+                if (!box.post(each))
+                    return;
+        });
+    }
+    std::array<int, senders> next{};
+    int received = 0;
+    bool ordered = true;
+    bool lost_wake = false;
+    while (received != senders * count && !lost_wake) {
+        if (box.prepare_sleep()) {
+            pollfd entry{box.eventfd(), POLLIN, 0};
+            lost_wake = ::poll(&entry, 1, 20'000) != 1;
+            box.awake();
+            std::uint64_t value = 0;
+            [[maybe_unused]] const auto size = ::read(box.eventfd(), &value, sizeof value);
+        }
+        ready_queue queue;
+        box.drain(queue);
+        while (auto* const node = queue.pop()) {
+            auto& found = static_cast<message&>(static_cast<ready_callback&>(*node));
+            int& expected = next[static_cast<std::size_t>(found.sender)];
+            ordered = ordered && found.sequence == expected;
+            ++expected;
+            ++received;
+        }
+    }
+    for (std::thread& each : threads)
+        each.join();
+    CHECK_FALSE(lost_wake);
+    CHECK(ordered);
+    CHECK(received == senders * count);
+}
+
+TEST_CASE("the eventfd of an inbox is closed on exec", "[fork-exec]") {
+    inbox box;
+    CHECK((::fcntl(box.eventfd(), F_GETFD) & FD_CLOEXEC) != 0);
+}

@@ -1,0 +1,289 @@
+// SPDX-License-Identifier: MIT
+// Cancelled jobs and pools that are shut down: nothing runs twice, nothing is lost or touched late.
+#include "executor/pool_support.hpp"
+
+#include <chrono>
+#include <memory>
+#include <optional>
+#include <stdexcept>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace {
+
+using namespace std::chrono_literals;
+
+hob::task<> wait_at(hob::thread_pool& pool, test::thread_gate& gate, bool& resumed) {
+    co_await hob::run_in_executor(pool, [&gate] { gate.wait(); });
+    resumed = true;
+}
+hob::task<> abandon_at(hob::thread_pool& pool, std::shared_ptr<test::thread_gate> gate) {
+    const auto job = [gate] {
+        gate->wait();
+        return std::string(1000, 'x');
+    };
+    co_await hob::run_in_executor(pool, hob::abandon_on_cancel, job);
+    FAIL("an abandoned job resumed its awaiter");
+}
+hob::task<> fail_abandoned(hob::thread_pool& pool, test::thread_gate& gate) {
+    const auto job = [&gate] {
+        gate.wait();
+        throw std::runtime_error("too late");
+    };
+    co_await hob::run_in_executor(pool, hob::abandon_on_cancel, job);
+}
+hob::task<> count_run(hob::thread_pool& pool, int& runs) {
+    co_await hob::run_in_executor(pool, [&runs] { ++runs; });
+}
+hob::task<> count_abandonable_run(hob::thread_pool& pool, int& runs) {
+    co_await hob::run_in_executor(pool, hob::abandon_on_cancel, [&runs] { ++runs; });
+}
+
+hob::task<bool> was_stopped(const hob::task_handle<>& task) {
+    try {
+        co_await task;
+    } catch (const hob::cancelled_error&) {
+        co_return true;
+    }
+    co_return false;
+}
+
+hob::task<> queued_jobs_never_run() {
+    hob::thread_pool pool(test::with_threads(1));
+    test::thread_gate gate;
+    bool resumed = false;
+    int runs = 0;
+    const auto running = hob::create_task(wait_at(pool, gate, resumed));
+    co_await test::settle();
+    gate.wait_for_visitors(1);
+    const auto queued = hob::create_task(count_run(pool, runs));
+    const auto abandonable = hob::create_task(count_abandonable_run(pool, runs));
+    const auto kept = hob::create_task(count_run(pool, runs));
+    co_await test::settle();
+    queued.cancel();
+    abandonable.cancel();
+    // They end while the only thread is busy.
+    CHECK(co_await was_stopped(queued));
+    CHECK(co_await was_stopped(abandonable));
+    gate.open();
+    co_await running;
+    co_await kept;
+    CHECK(runs == 1);
+}
+
+hob::task<> started_jobs_are_waited_for() {
+    hob::thread_pool pool;
+    test::thread_gate gate;
+    bool resumed = false;
+    const auto job = hob::create_task(wait_at(pool, gate, resumed));
+    co_await test::settle();
+    gate.wait_for_visitors(1);
+    job.cancel();
+    co_await test::settle();
+    CHECK_FALSE(job.done());
+    gate.open();
+    co_await was_stopped(job);
+    CHECK(resumed); // the result was delivered
+}
+
+hob::task<> started_jobs_are_abandoned() {
+    hob::thread_pool pool;
+    const auto gate = std::make_shared<test::thread_gate>();
+    const auto job = hob::create_task(abandon_at(pool, gate));
+    co_await test::settle();
+    gate->wait_for_visitors(1);
+    job.cancel();
+    CHECK(co_await was_stopped(job)); // while the job still runs
+    gate->open();
+}
+
+/// Cancels at every distance from the job's end.
+hob::task<> cancel_races() {
+    hob::thread_pool pool(test::with_threads(2));
+    int delivered = 0;
+    int stopped = 0;
+    for (int round = 0; round != 5000; ++round) {
+        auto ran = std::make_shared<int>(0);
+        bool resumed = false;
+        const auto body = [&pool, &resumed, ran]() -> hob::task<> {
+            const auto job = [ran] { ++*ran; };
+            co_await hob::run_in_executor(pool, job);
+            resumed = true;
+        };
+        const auto task = hob::create_task(body());
+        co_await test::settle(round % 7);
+        task.cancel();
+        co_await was_stopped(task);
+        // It ran and the result arrived, or it never did.
+        if (resumed != (*ran == 1))
+            FAIL("ran " << *ran << " times, resumed: " << resumed);
+        ++(resumed ? delivered : stopped);
+    }
+    CHECK(delivered > 0);
+    CHECK(stopped > 0);
+}
+
+hob::task<> abandon_races() {
+    hob::thread_pool pool(test::with_threads(2));
+    for (int round = 0; round != 5000; ++round) {
+        const auto job = [text = std::string(100, 'a')] { return text + "b"; };
+        const auto body = [&]() -> hob::task<> {
+            const std::string text =
+                co_await hob::run_in_executor(pool, hob::abandon_on_cancel, job);
+            if (text.size() != 101)
+                FAIL("a result was lost");
+        };
+        const auto task = hob::create_task(body());
+        co_await test::settle(round % 7);
+        task.cancel();
+        co_await was_stopped(task);
+    }
+}
+
+} // namespace
+
+TEST_CASE("a cancelled job that has not started never runs", "[exec-cancel]") {
+    test::program(test::each_ring_mode()).run(queued_jobs_never_run());
+}
+TEST_CASE("a cancelled job that has started is waited for", "[exec-cancel]") {
+    test::program(test::each_ring_mode()).run(started_jobs_are_waited_for());
+}
+TEST_CASE("a cancelled job that has started is abandoned on demand", "[exec-cancel]") {
+    test::program(test::each_ring_mode()).run(started_jobs_are_abandoned());
+}
+TEST_CASE("jobs that race with their cancellation", "[exec-cancel]") {
+    test::program(test::each_ring_mode()).run(cancel_races());
+}
+TEST_CASE("abandoned jobs that race with their end", "[exec-cancel]") {
+    test::program(test::each_ring_mode()).run(abandon_races());
+}
+
+TEST_CASE("the exception of an abandoned job is reported", "[exec-cancel]") {
+    hob::thread_pool pool;
+    test::program program;
+    test::thread_gate gate;
+    const auto main = [&]() -> hob::task<> {
+        const auto job = hob::create_task(fail_abandoned(pool, gate));
+        co_await test::settle();
+        gate.wait_for_visitors(1);
+        job.cancel();
+        co_await was_stopped(job);
+        gate.open();
+        pool.shutdown();
+        co_await test::settle();
+    };
+    program.run(main());
+    REQUIRE(program.reports.size() == 1);
+    CHECK(hob::exception_group::describe(program.reports[0].exception) == "too late");
+}
+
+TEST_CASE("an abandoned job outlives its loop", "[ex-outlive]") {
+    const auto mode = test::each_ring_mode();
+    const auto gate = std::make_shared<test::thread_gate>();
+    hob::thread_pool pool;
+    std::vector<hob::exception_context> reports;
+    {
+        test::program program(mode);
+        const auto main = [&]() -> hob::task<> {
+            // Left behind: the closing loop stops them, and does not wait for the jobs.
+            hob::create_task(abandon_at(pool, gate)).set_name("left");
+            hob::create_task(fail_abandoned(pool, *gate)).set_name("left");
+            co_await test::settle();
+            gate->wait_for_visitors(2);
+        };
+        program.run(main());
+        program.runner().close();
+        reports = program.reports;
+    }
+    CHECK(reports.empty());
+    gate->open();
+    pool.shutdown();
+}
+
+TEST_CASE("a loop that closes waits for the jobs of its tasks", "[ex-outlive]") {
+    hob::thread_pool pool;
+    test::thread_gate gate;
+    std::thread opener;
+    bool resumed = false;
+    {
+        test::program program;
+        const auto main = [&]() -> hob::task<> {
+            hob::create_task(wait_at(pool, gate, resumed)).set_name("left");
+            co_await test::settle();
+            gate.wait_for_visitors(1);
+        };
+        program.run(main());
+        opener = std::thread([&gate] { gate.open(); });
+    }
+    CHECK(resumed);
+    opener.join();
+}
+
+TEST_CASE("a shutdown runs or drops what is queued", "[ex-shutdown]") {
+    const auto queued = GENERATE(hob::queued_jobs::run, hob::queued_jobs::drop);
+    test::program program(test::each_ring_mode());
+    const auto main = [&]() -> hob::task<> {
+        hob::thread_pool pool(test::with_threads(1));
+        test::thread_gate gate;
+        bool resumed = false;
+        int runs = 0;
+        const auto running = hob::create_task(wait_at(pool, gate, resumed));
+        co_await test::settle();
+        gate.wait_for_visitors(1);
+        const auto waiting = hob::create_task(count_run(pool, runs));
+        const auto abandonable = hob::create_task(count_abandonable_run(pool, runs));
+        co_await test::settle();
+        CHECK_FALSE(pool.shutdown_for(0s, queued)); // one is running
+        gate.open();
+        pool.shutdown();
+        co_await running;
+        CHECK(resumed);
+        for (const auto& each : {waiting, abandonable}) {
+            if (queued == hob::queued_jobs::run)
+                co_await each;
+            else
+                CHECK_THROWS_AS(co_await each, hob::pool_closed_error);
+        }
+        CHECK(runs == (queued == hob::queued_jobs::run ? 2 : 0));
+        CHECK(pool.size() == 0);
+        CHECK(pool.shutdown_for(0s));
+        try {
+            co_await count_run(pool, runs);
+            FAIL("a closed pool took a job");
+        } catch (const hob::pool_closed_error&) {
+        }
+    };
+    program.run(main());
+}
+
+TEST_CASE("a job cannot shut down its own pool", "[ex-shutdown]") {
+    test::program program;
+    const auto main = []() -> hob::task<> {
+        hob::thread_pool pool;
+        const auto job = [&pool] { pool.shutdown(); };
+        try {
+            co_await hob::run_in_executor(pool, job);
+            FAIL("a job waited for itself");
+        } catch (const hob::usage_error&) {
+        }
+    };
+    program.run(main());
+}
+
+TEST_CASE("a pool may be gone before its last result has arrived", "[ex-shutdown]") {
+    test::program program(test::each_ring_mode());
+    const auto main = []() -> hob::task<> {
+        std::optional<hob::thread_pool> pool(std::in_place);
+        int runs = 0;
+        const auto job = hob::create_task(count_run(*pool, runs));
+        while (pool->size() == 0)
+            co_await hob::yield();
+        // Within one step of this task.
+        pool.reset();
+        CHECK(runs == 1);
+        job.cancel();
+        CHECK_FALSE(co_await was_stopped(job));
+    };
+    program.run(main());
+}

@@ -1,0 +1,194 @@
+// SPDX-License-Identifier: MIT
+#include "../catch.hpp"
+
+#include "support/program.hpp"
+
+#include <hob/debug/task_dump.hpp>
+#include <hob/gather.hpp>
+#include <hob/shield.hpp>
+#include <hob/task_group.hpp>
+#include <hob/timeout.hpp>
+
+#include <source_location>
+
+using namespace std::chrono_literals;
+using Catch::Matchers::Contains;
+using test::gate;
+
+namespace {
+
+/// "file:line", as a dump writes it, for the line `below` of the call.
+std::string line_below(unsigned below = 1,
+                       std::source_location where = std::source_location::current()) {
+    return std::string(where.file_name()) + ":" + std::to_string(where.line() + below);
+}
+
+hob::task<> innermost_function(gate& until, std::string& line) {
+    line = line_below();
+    co_await until.wait();
+}
+hob::task<> middle_function(gate& until, std::string& inner, std::string& outer) {
+    outer = line_below();
+    co_await innermost_function(until, inner);
+}
+
+std::size_t occurrences(const std::string& text, const std::string& part) {
+    std::size_t count = 0;
+    for (std::size_t at = text.find(part); at != std::string::npos; at = text.find(part, at + 1))
+        ++count;
+    return count;
+}
+
+} // namespace
+
+TEST_CASE("a dump names each task, its state, and each await's line, innermost first", "[dump]") {
+    test::program program;
+    gate open;
+    std::string inner;
+    std::string outer;
+    auto main = [&]() -> hob::task<> {
+        auto handle = hob::create_task(middle_function(open, inner, outer));
+        handle.set_name("worker");
+        CHECK_THAT(hob::dump_tasks(), Contains("task 'worker': not started"));
+        co_await test::settle();
+        const std::string text = hob::dump_tasks();
+        CHECK_THAT(text, Contains("task 'worker': waiting for a gate"));
+        CHECK_THAT(text, Contains(inner) && Contains(outer));
+        CHECK(text.find(inner) < text.find(outer));
+        CHECK_THAT(text, Contains("innermost_function") && Contains("middle_function"));
+        CHECK_THAT(text, Contains("running"));
+        open.open();
+        CHECK_THAT(hob::dump_tasks(), Contains("task 'worker': ready") && Contains(inner));
+        co_await handle;
+        CHECK_THAT(hob::dump_tasks(), !Contains("worker"));
+    };
+    program.run(main());
+}
+
+TEST_CASE("a dump shows the branches of gather, timeout and shield below their task", "[dump]") {
+    test::program program;
+    gate open;
+    auto outer = [&]() -> hob::task<> {
+        co_await hob::gather(open.wait(), hob::timeout(1h, open.wait()),
+                             hob::timeout(std::chrono::hours::max(), open.wait()),
+                             hob::shield(open.wait()), hob::sleep_for(0s));
+    };
+    auto main = [&]() -> hob::task<> {
+        auto handle = hob::create_task(outer());
+        handle.set_name("outer");
+        co_await hob::sleep_for(1ms);
+        const std::string text = hob::dump_tasks();
+        CHECK_THAT(text, Contains("task 'outer': waiting for gather (4 to go)"));
+        CHECK(occurrences(text, "waiting for a gate") == 4);
+        CHECK_THAT(text, Contains("\n    branch: waiting for a timeout (3599") &&
+                             Contains("a timeout (disabled)") &&
+                             Contains("\n    branch: waiting for a shield\n") &&
+                             Contains("\n        branch: waiting for a gate\n"));
+        handle.cancel();
+        co_await test::settle();
+        CHECK_THAT(hob::dump_tasks(), Contains("task 'outer': being cancelled"));
+        open.open();
+        CHECK_THROWS_AS(co_await handle, hob::cancelled_error);
+    };
+    program.run(main());
+}
+
+TEST_CASE("a dump shows the body and the children of a task group", "[dump]") {
+    test::program program;
+    gate open;
+    auto body = [&](hob::task_group& group) -> hob::task<> {
+        auto named = group.create_task(test::value_after(open, 1));
+        named.set_name("named child");
+        group.start(test::value_after(open, 2));
+        co_await test::settle();
+        const std::string text = hob::dump_tasks();
+        CHECK_THAT(text, Contains("waiting for a task group (2 children)") &&
+                             Contains("\n    task 'named child': waiting for a gate") &&
+                             Contains("\n    branch: running"));
+        open.open();
+    };
+    auto main = [&]() -> hob::task<> { co_await hob::with_task_group(body); };
+    program.run(main());
+}
+
+TEST_CASE("a dump says which task a join waits for", "[dump]") {
+    test::program program;
+    gate open;
+    auto main = [&]() -> hob::task<> {
+        auto target = hob::create_task(test::value_after(open, 1));
+        target.set_name("target");
+        auto joining = [&]() -> hob::task<> { co_await target; };
+        auto joiner = hob::create_task(joining());
+        co_await test::settle();
+        CHECK_THAT(hob::dump_tasks(), Contains("waiting for task 'target'"));
+        open.open();
+        co_await joiner;
+    };
+    program.run(main());
+}
+
+TEST_CASE("a dump survives sleeps at both ends of the clock", "[dump]") {
+    test::program program;
+    auto sleeper = [](hob::detail::time_point until) -> hob::task<> {
+        co_await hob::sleep_until(until);
+    };
+    auto main = [&]() -> hob::task<> {
+        auto past = hob::create_task(sleeper(hob::detail::time_point::min()));
+        auto future = hob::create_task(sleeper(hob::detail::time_point::max()));
+        // In the turn of the sleepers, before any timer fires.
+        hob::event_loop::current().call_soon(
+            [&] { CHECK_THAT(hob::dump_tasks(), Contains("a sleep (")); });
+        co_await past;
+        CHECK_THAT(hob::dump_tasks(), Contains("a sleep ("));
+        future.cancel();
+    };
+    program.run(main());
+}
+
+TEST_CASE("a loop can be dumped while it does not run", "[dump]") {
+    test::program program;
+    gate never;
+    hob::task_handle<> sleeping;
+    hob::task_handle<int> waiting;
+    auto sleeper = []() -> hob::task<> { co_await hob::sleep_for(1h); };
+    auto yielding = []() -> hob::task<> {
+        for (;;)
+            co_await hob::yield();
+    };
+    auto main = [&]() -> hob::task<> {
+        sleeping = hob::create_task(sleeper());
+        sleeping.set_name("sleeping");
+        waiting = hob::create_task(test::value_after(never, 1));
+        waiting.set_name("waiting");
+        hob::create_task(yielding()).set_name("yielding");
+        co_await test::settle();
+    };
+    program.run(main());
+    const std::string text = program.loop().dump();
+    CHECK_THAT(text, Contains("task 'sleeping': waiting for a sleep (") &&
+                         Contains("task 'waiting': waiting for a gate") &&
+                         Contains("task 'yielding': ready"));
+}
+
+TEST_CASE("dump_tasks outside a loop throws", "[dump]") {
+    CHECK_THROWS_AS(hob::dump_tasks(), hob::no_running_loop_error);
+}
+
+TEST_CASE("a dump goes 10,000 awaits deep", "[dump]") {
+    test::program program;
+    gate open;
+    auto chain = [&](auto& self, int depth) -> hob::task<> {
+        if (depth != 0)
+            co_await self(self, depth - 1);
+        else
+            co_await open.wait();
+    };
+    auto main = [&]() -> hob::task<> {
+        auto handle = hob::create_task(chain(chain, 9'999));
+        co_await test::settle();
+        CHECK(occurrences(hob::dump_tasks(), "  at ") >= 10'000);
+        open.open();
+        co_await handle;
+    };
+    program.run(main());
+}
