@@ -91,23 +91,6 @@ class busy_error : public std::system_error {
                             what + ": another task is already doing this") {}
 };
 
-/// Thrown by an exact read when the stream ends early.
-class incomplete_read_error : public std::runtime_error {
-  public:
-    incomplete_read_error(std::size_t received, std::size_t expected)
-        : std::runtime_error("the stream ended after " + std::to_string(received) + " of " +
-                             std::to_string(expected) + " bytes"),
-          received_(received), expected_(expected) {}
-
-    /// How many bytes arrived; they are at the front of the caller's buffer.
-    [[nodiscard]] std::size_t received() const noexcept { return received_; }
-    [[nodiscard]] std::size_t expected() const noexcept { return expected_; }
-
-  private:
-    std::size_t received_;
-    std::size_t expected_;
-};
-
 /// Thrown when io_uring is missing, forbidden or out of resources. The message says what to do.
 class io_uring_error : public std::system_error {
   public:

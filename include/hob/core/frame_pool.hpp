@@ -45,7 +45,7 @@ class frame_pool {
     }
 
     /// Takes back what `allocate(size)` returned, on any thread.
-    static void deallocate(void* memory, std::size_t size) noexcept {
+    static void deallocate(void* memory, [[maybe_unused]] std::size_t size) noexcept {
 #if !defined(HOB_DETAIL_PLAIN_FRAMES)
         if (size <= largest_pooled) [[likely]] {
             frame_pool& pool = local();

@@ -118,17 +118,21 @@ class reactor : public scheduler, public task_owner {
             if (!inbox_->empty())
                 inbox_->drain(ready_);
             run_ready();
+            run_urgent();
         } while (!ready_.empty() && !has_duties() && !finished());
-        if (!timers_.empty())
+        if (!timers_.empty()) {
             fire_timers();
+            run_urgent();
+        }
         exchange_with_kernel(ready_.empty() && !leaving_ && may_sleep());
     }
 
     /// Nothing is ready or pending, and nobody else can wake the loop.
     [[nodiscard]] bool is_stuck() const noexcept {
         // The senders before the inbox: the last one may have posted and gone in between.
-        return ready_.empty() && timers_.empty() && in_flight_ == 0 && expected_posts_ == 0 &&
-               !inbox_->has_senders() && inbox_->empty() && !ring_->has_completions();
+        return ready_.empty() && urgent_.empty() && timers_.empty() && in_flight_ == 0 &&
+               expected_posts_ == 0 && !inbox_->has_senders() && inbox_->empty() &&
+               !ring_->has_completions();
     }
 
     /// Gives the kernel what is queued.
@@ -160,6 +164,11 @@ class reactor : public scheduler, public task_owner {
             else
                 run(*node);
         }
+    }
+
+    void run_urgent() noexcept {
+        while (ready_node* const node = urgent_.pop())
+            run(*node);
     }
 
     void run(ready_node& node) noexcept {

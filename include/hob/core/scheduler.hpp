@@ -44,6 +44,10 @@ class scheduler {
     [[nodiscard]] static scheduler& here() noexcept { return *current_scheduler; }
 
     void push(ready_node& node) noexcept { ready_.push(node); }
+    /// Runs `node` at the end of this turn, before the kernel sees what the turn has submitted: a
+    /// cancellation, so that an operation which was submitted and cancelled in one turn never
+    /// takes effect.
+    void push_before_submission(ready_node& node) noexcept { urgent_.push(node); }
 
     /// Resumes a coroutine from the loop, and whatever its completion hands to the trampoline.
     void resume(promise_base& coroutine) noexcept {
@@ -108,6 +112,7 @@ class scheduler {
     ~scheduler() = default;
 
     ready_queue ready_;
+    ready_queue urgent_;
 
   private:
     void bounce(promise_base* coroutine) noexcept {

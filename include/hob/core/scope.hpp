@@ -66,7 +66,13 @@ class scope : public ready_callback {
         cancelled_ = true;
         if (state_ == state::unstarted)
             never_start_ = true;
-        enqueue(current_scheduler != nullptr ? scheduler::here() : home());
+        scheduler& loop = current_scheduler != nullptr ? scheduler::here() : home();
+        if (state_ == state::waiting && !queued_) {
+            queued_ = true;
+            loop.push_before_submission(*this);
+        } else {
+            enqueue(loop);
+        }
         return true;
     }
 

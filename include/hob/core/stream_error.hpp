@@ -46,6 +46,25 @@ class stream_error_category final : public std::error_category {
     return {static_cast<int>(code), stream_category()};
 }
 
+/// Thrown by an exact read when the stream or file ends early. Its code is
+/// `stream_errc::incomplete_read`.
+class incomplete_read_error : public std::system_error {
+  public:
+    incomplete_read_error(std::size_t received, std::size_t expected)
+        : std::system_error(make_error_code(stream_errc::incomplete_read),
+                            std::to_string(received) + " of " + std::to_string(expected) +
+                                " bytes"),
+          received_(received), expected_(expected) {}
+
+    /// How many bytes arrived; they are at the front of the caller's buffer.
+    [[nodiscard]] std::size_t received() const noexcept { return received_; }
+    [[nodiscard]] std::size_t expected() const noexcept { return expected_; }
+
+  private:
+    std::size_t received_;
+    std::size_t expected_;
+};
+
 /// Thrown by every write after a `write_all` that was cancelled when the kernel had taken some of
 /// its bytes: what follows would not stand where the peer expects it. Its code is
 /// `stream_errc::broken_write`. Reading goes on; close or abort the stream when done.

@@ -4,6 +4,7 @@
 
 #include <hob/core/awaitable.hpp>
 #include <hob/core/callable.hpp>
+#include <hob/core/check.hpp>
 #include <hob/core/operation.hpp>
 #include <hob/core/reactor.hpp>
 #include <hob/executor/abandonable_job.hpp>
@@ -59,7 +60,8 @@ class pool_operation : public operation, public pool_job, public ready_callback 
     void post() noexcept {
         // Once the node has been posted, this operation and its loop may end at any moment.
         const std::shared_ptr<inbox> loop = std::move(loop_);
-        check(loop->post(*this), "a loop was closed while a task waited for a pool");
+        const bool posted = loop->post(*this);
+        check(posted, "a loop was closed while a task waited for a thread pool");
     }
 
     // On the loop's thread.

@@ -5,6 +5,7 @@
 #include <hob/fs/file_operations.hpp>
 
 #include <fcntl.h>
+#include <sys/types.h>
 #include <unistd.h>
 
 #include <cerrno>

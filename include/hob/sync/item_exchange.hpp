@@ -1,0 +1,257 @@
+// SPDX-License-Identifier: MIT
+// How items get from those who put to those who get: the heart of queues and channels.
+#pragma once
+
+#include <hob/core/awaitable.hpp>
+#include <hob/core/callable.hpp>
+#include <hob/sync/waiter_list.hpp>
+
+#include <concepts>
+#include <coroutine>
+#include <cstddef>
+#include <limits>
+#include <optional>
+#include <string>
+#include <type_traits>
+#include <utility>
+
+namespace hob {
+
+/// Says that a queue or channel takes any number of items. A capacity of 0 is a rendezvous.
+struct unbounded_t {
+    explicit unbounded_t() = default;
+};
+inline constexpr unbounded_t unbounded{};
+
+namespace detail {
+
+template <class T, class Buffer> class item_exchange;
+
+/// GCC before 13 destroys an aggregate that is a temporary of a `co_await` expression twice; so a
+/// closure, which may also hide behind a conversion to `T`.
+template <class T, class U>
+inline constexpr bool is_safe_item =
+    !destroys_temporaries_twice || !std::is_class_v<U> || std::is_trivially_destructible_v<U> ||
+    (!std::is_aggregate_v<U> && (std::same_as<T, U> || !fragile_temporary<U>));
+
+/// For every public function that takes an item as `U&&` and returns something to be awaited.
+template <class T, class U> consteval void check_item() {
+    static_assert(is_safe_item<T, U>,
+                  "hob: this compiler (GCC before 13) destroys such a temporary item of a co_await "
+                  "expression twice. Give the item's type a constructor, or put a named item, "
+                  "which is copied: `item next{...}; co_await queue.put(next);`");
+}
+
+/// Waits for an item. Ends without one if the exchange is closed and empty.
+template <class T, class Buffer> class get_operation : public waiter {
+  public:
+    using exchange_type = item_exchange<T, Buffer>;
+
+    [[nodiscard]] bool await_ready() {
+        exchange_.enter();
+        if (!exchange_.can_get() || !scheduler::here().spend_budget())
+            return false;
+        exchange_.take(item_);
+        return true;
+    }
+    template <hob_promise Promise>
+    bool await_suspend(std::coroutine_handle<Promise> awaiting) noexcept {
+        if (begin(awaiting.promise())) {
+            if (exchange_.can_get()) {
+                exchange_.take(item_);
+                complete();
+            } else {
+                exchange_.add(*this);
+            }
+        }
+        return true;
+    }
+
+  protected:
+    explicit get_operation(exchange_type& source) noexcept : exchange_(source) {}
+    ~get_operation() = default;
+
+    [[nodiscard]] std::optional<T>& item() noexcept { return item_; }
+    [[nodiscard]] exchange_type& exchange() const noexcept { return exchange_; }
+
+  private:
+    friend exchange_type;
+
+    exchange_type& exchange_;
+    std::optional<T> item_;
+};
+
+/// Waits for room. Ends without having put its item if the exchange is closed.
+template <class T, class Buffer> class put_operation : public waiter {
+  public:
+    using exchange_type = item_exchange<T, Buffer>;
+
+    [[nodiscard]] bool await_ready() {
+        exchange_.enter();
+        if (!exchange_.can_put())
+            return false;
+        exchange_.make_room();
+        if (!scheduler::here().spend_budget())
+            return false;
+        accepted_ = exchange_.accept(item_);
+        return true;
+    }
+    template <hob_promise Promise>
+    bool await_suspend(std::coroutine_handle<Promise> awaiting) noexcept {
+        if (begin(awaiting.promise())) {
+            if (exchange_.can_put()) {
+                accepted_ = exchange_.accept(item_);
+                complete();
+            } else {
+                exchange_.add(*this);
+            }
+        }
+        return true;
+    }
+
+  protected:
+    put_operation(exchange_type& target, T&& item) noexcept
+        : exchange_(target), item_(std::move(item)) {}
+    ~put_operation() = default;
+
+    [[nodiscard]] bool was_accepted() const noexcept { return accepted_; }
+    [[nodiscard]] exchange_type& exchange() const noexcept { return exchange_; }
+
+  private:
+    friend exchange_type;
+
+    exchange_type& exchange_;
+    T item_;
+    bool accepted_ = false;
+};
+
+/// A buffer of limited size and the lines of those who wait for it. While there are items nobody
+/// waits for one, and while there is room nobody waits for that.
+template <class T, class Buffer> class item_exchange {
+    static_assert(std::is_object_v<T> && !std::is_const_v<T> &&
+                      std::is_nothrow_move_constructible_v<T> && std::is_nothrow_destructible_v<T>,
+                  "hob: items are moved without exceptions, so that none is ever lost: put others "
+                  "into a std::unique_ptr");
+
+  public:
+    using getter = get_operation<T, Buffer>;
+    using putter = put_operation<T, Buffer>;
+
+    explicit item_exchange(std::size_t capacity, Buffer buffer = Buffer()) noexcept
+        : buffer_(std::move(buffer)), capacity_(capacity) {}
+    explicit item_exchange(unbounded_t, Buffer buffer = Buffer()) noexcept
+        : item_exchange(std::numeric_limits<std::size_t>::max(), std::move(buffer)) {}
+
+    /// For an await.
+    void enter() { home_.enter(); }
+    /// For what does not wait, and may be done outside of any loop.
+    void enter_without_waiting() {
+        home_.enter();
+        if (is_waited_for())
+            home_.enter_to_wake();
+    }
+
+    /// An item, or the end, can be had without waiting.
+    [[nodiscard]] bool can_get() const noexcept { return has_item() || closed_; }
+    [[nodiscard]] bool has_item() const noexcept {
+        return buffer_.size() != 0 || !putters_.empty();
+    }
+    /// An item, or a refusal, can be given without waiting.
+    [[nodiscard]] bool can_put() const noexcept {
+        return closed_ || buffer_.size() < capacity_ || !getters_.empty();
+    }
+
+    /// Fills `slot` if there is an item. The room goes to the putter that has waited longest.
+    void take(std::optional<T>& slot) noexcept {
+        if (buffer_.size() != 0) {
+            slot.emplace(buffer_.pop());
+            if (!putters_.empty()) [[unlikely]]
+                buffer_.push(accept_waiting());
+        } else if (!putters_.empty()) {
+            slot.emplace(accept_waiting());
+        }
+    }
+
+    /// Before `accept` where that may fill the buffer. Throws `std::bad_alloc`.
+    void make_room() {
+        if (!closed_ && getters_.empty())
+            buffer_.make_room();
+    }
+    /// Takes the item, where `can_put()`; false when closed.
+    [[nodiscard]] bool accept(T& item) noexcept {
+        if (closed_) [[unlikely]]
+            return false;
+        ++accepted_;
+        if (getters_.empty()) {
+            buffer_.push(std::move(item));
+        } else {
+            getter& first = getters_.pop_front();
+            first.item_.emplace(std::move(item));
+            first.wake();
+        }
+        return true;
+    }
+
+    /// Makes a `T` of the item and takes that, unless it would have to wait.
+    template <class U> [[nodiscard]] bool try_accept(U&& item) {
+        if (!can_put())
+            return false;
+        make_room();
+        T made(std::forward<U>(item));
+        return accept(made);
+    }
+
+    void add(getter& newcomer) noexcept { getters_.push_back(newcomer); }
+    void add(putter& newcomer) noexcept { putters_.push_back(newcomer); }
+
+    /// Takes no more items; what is there can still be had. Whoever waits is woken. Idempotent.
+    /// Throws where they cannot be woken.
+    void close() {
+        if (is_waited_for())
+            home_.enter_to_wake();
+        closed_ = true;
+        getters_.wake_all();
+        putters_.wake_all();
+    }
+    [[nodiscard]] bool is_closed() const noexcept { return closed_; }
+
+    /// Gives up the items, whose destructors may use the exchange again.
+    [[nodiscard]] Buffer take_all() noexcept { return std::move(buffer_); }
+
+    [[nodiscard]] std::size_t size() const noexcept { return buffer_.size(); }
+    [[nodiscard]] std::size_t capacity() const noexcept { return capacity_; }
+    /// How many items were ever taken in.
+    [[nodiscard]] std::size_t accepted() const noexcept { return accepted_; }
+
+    [[nodiscard]] std::string describe_getters(const char* what) {
+        return getters_.describe(what);
+    }
+    [[nodiscard]] std::string describe_putters(const char* what) {
+        return putters_.describe(what);
+    }
+
+  private:
+    [[nodiscard]] bool is_waited_for() const noexcept {
+        return !getters_.empty() || !putters_.empty();
+    }
+    /// The item of the first putter in line, which has been put now.
+    [[nodiscard]] T&& accept_waiting() noexcept {
+        putter& first = putters_.pop_front();
+        ++accepted_;
+        first.accepted_ = true;
+        first.wake();
+        // It does not run before the next turn.
+        return std::move(first.item_);
+    }
+
+    home_loop home_;
+    waiter_list<getter> getters_;
+    waiter_list<putter> putters_;
+    Buffer buffer_;
+    std::size_t capacity_;
+    std::size_t accepted_ = 0;
+    bool closed_ = false;
+};
+
+} // namespace detail
+} // namespace hob

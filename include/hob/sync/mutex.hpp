@@ -1,0 +1,182 @@
+// SPDX-License-Identifier: MIT
+// hob::mutex: one task at a time.
+#pragma once
+
+#include <hob/core/awaitable.hpp>
+#include <hob/sync/waiter_list.hpp>
+
+#include <coroutine>
+#include <string>
+#include <utility>
+
+namespace hob {
+
+class mutex;
+class mutex_guard;
+
+namespace detail {
+
+class condition_wait;
+
+/// Waits to own a mutex.
+class mutex_waiter : public waiter {
+  public:
+    /// The mutex has become this waiter's.
+    void grant() noexcept {
+        const borrowed_loop running(*this);
+        if (stops_) [[unlikely]]
+            stop();
+        else
+            complete();
+    }
+
+  protected:
+    mutex_waiter() = default;
+    ~mutex_waiter() = default;
+
+    /// The waiter is cancelled, and is stopped once it owns the mutex.
+    bool stops_ = false;
+};
+
+class lock_operation final : public mutex_waiter {
+  public:
+    explicit lock_operation(mutex& target) noexcept : mutex_(target) {}
+
+    [[nodiscard]] inline bool await_ready();
+    template <hob_promise Promise>
+    bool await_suspend(std::coroutine_handle<Promise> awaiting) noexcept;
+    [[nodiscard]] inline mutex_guard await_resume() noexcept;
+
+  private:
+    [[nodiscard]] inline std::string describe() const override;
+
+    mutex& mutex_;
+};
+
+} // namespace detail
+
+/// Mutual exclusion between the tasks of a loop, for sections that contain awaits: between two
+/// awaits nothing else runs anyway. Who waits gets it in the order of coming; while somebody waits,
+/// an unlock hands the mutex over, and no newcomer gets ahead. Not recursive.
+///
+/// Belongs to the first loop that uses it. Must not be destroyed while a task waits.
+class mutex {
+  public:
+    mutex() = default;
+    mutex(const mutex&) = delete;
+    mutex& operator=(const mutex&) = delete;
+
+    /// Awaiting waits until the mutex is the caller's, and gives a `mutex_guard`, which unlocks it
+    /// when it is destroyed. A task that is cancelled while it waits leaves the line; one that
+    /// already got the mutex keeps it, and its guard hands it on.
+    /// Throws `usage_error` in a second loop.
+    [[nodiscard]] auto lock() noexcept {
+        return detail::deferred<detail::lock_operation, mutex&>(*this);
+    }
+    /// A guard that owns the mutex if that is free, and nothing otherwise.
+    /// Throws `usage_error` in a second loop.
+    [[nodiscard]] inline mutex_guard try_lock();
+
+    [[nodiscard]] bool is_locked() const noexcept { return locked_; }
+
+  private:
+    friend class mutex_guard;
+    friend class detail::lock_operation;
+    friend class detail::condition_wait;
+    friend class condition_variable;
+
+    void give_to(detail::mutex_waiter& next) noexcept {
+        if (locked_) {
+            line_.push_back(next);
+        } else {
+            locked_ = true;
+            next.grant();
+        }
+    }
+    void unlock() {
+        if (line_.empty()) [[likely]] {
+            locked_ = false;
+            return;
+        }
+        home_.enter_to_wake();
+        line_.pop_front().grant();
+    }
+
+    detail::home_loop home_;
+    detail::waiter_list<detail::mutex_waiter> line_;
+    bool locked_ = false;
+};
+
+/// Owns a locked mutex, or nothing. Must end in the mutex's own loop if tasks wait for it: ending
+/// it elsewhere ends the process.
+class [[nodiscard("a guard that is dropped unlocks at once")]] mutex_guard {
+  public:
+    mutex_guard() = default;
+    mutex_guard(mutex_guard&& other) noexcept : mutex_(std::exchange(other.mutex_, nullptr)) {}
+    mutex_guard& operator=(mutex_guard&& other) noexcept {
+        mutex_guard taken(std::move(other));
+        std::swap(mutex_, taken.mutex_);
+        return *this;
+    }
+    ~mutex_guard() {
+        if (mutex_ != nullptr)
+            mutex_->unlock();
+    }
+
+    /// Whether it owns a mutex.
+    [[nodiscard]] bool owns_lock() const noexcept { return mutex_ != nullptr; }
+    [[nodiscard]] explicit operator bool() const noexcept { return owns_lock(); }
+
+    /// Unlocks early. Throws `usage_error` when nothing is owned, and in another loop than the
+    /// tasks that wait.
+    void unlock() {
+        if (mutex_ == nullptr)
+            throw usage_error("a mutex was unlocked through a guard that does not own one");
+        mutex_->unlock();
+        mutex_ = nullptr;
+    }
+
+  private:
+    friend class mutex;
+    friend class detail::lock_operation;
+    friend class condition_variable;
+
+    explicit mutex_guard(mutex& owned) noexcept : mutex_(&owned) {}
+
+    mutex* mutex_ = nullptr;
+};
+
+inline mutex_guard mutex::try_lock() {
+    home_.enter();
+    if (std::exchange(locked_, true))
+        return {};
+    return mutex_guard(*this);
+}
+
+namespace detail {
+
+inline bool lock_operation::await_ready() {
+    mutex_.home_.enter();
+    if (mutex_.locked_ || !scheduler::here().spend_budget())
+        return false;
+    mutex_.locked_ = true;
+    return true;
+}
+
+template <hob_promise Promise>
+bool lock_operation::await_suspend(std::coroutine_handle<Promise> awaiting) noexcept {
+    if (begin(awaiting.promise()))
+        mutex_.give_to(*this);
+    return true;
+}
+
+inline mutex_guard lock_operation::await_resume() noexcept {
+    return mutex_guard(mutex_);
+}
+
+inline std::string lock_operation::describe() const {
+    return mutex_.line_.describe("mutex");
+}
+
+} // namespace detail
+} // namespace hob
