@@ -64,8 +64,10 @@ hob::task<> queued_jobs_never_run() {
     queued.cancel();
     abandonable.cancel();
     // They end while the only thread is busy.
-    CHECK(co_await was_stopped(queued));
-    CHECK(co_await was_stopped(abandonable));
+    const bool queued_stopped = co_await was_stopped(queued);
+    CHECK(queued_stopped);
+    const bool abandonable_stopped = co_await was_stopped(abandonable);
+    CHECK(abandonable_stopped);
     gate.open();
     co_await running;
     co_await kept;
@@ -94,7 +96,8 @@ hob::task<> started_jobs_are_abandoned() {
     co_await test::settle();
     gate->wait_for_visitors(1);
     job.cancel();
-    CHECK(co_await was_stopped(job)); // while the job still runs
+    const bool stopped = co_await was_stopped(job); // while the job still runs
+    CHECK(stopped);
     gate->open();
 }
 
@@ -283,7 +286,8 @@ TEST_CASE("a pool may be gone before its last result has arrived", "[ex-shutdown
         pool.reset();
         CHECK(runs == 1);
         job.cancel();
-        CHECK_FALSE(co_await was_stopped(job));
+        const bool stopped = co_await was_stopped(job);
+        CHECK_FALSE(stopped);
     };
     program.run(main());
 }

@@ -184,7 +184,8 @@ TEST_CASE("a flood of calls starves neither timers nor the kernel", "[ts-starve]
     const auto main = [&]() -> hob::task<> {
         for (int round = 0; round != 20; ++round) {
             co_await hob::sleep_for(1ms);
-            CHECK(co_await test::nop() == 0);
+            const int result = co_await test::nop();
+            CHECK(result == 0);
         }
         over = true;
     };

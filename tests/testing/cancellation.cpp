@@ -9,7 +9,10 @@
 #include <sys/eventfd.h>
 
 #include <array>
+#include <cerrno>
 #include <chrono>
+#include <compare>
+#include <optional>
 #include <set>
 #include <sstream>
 #include <string>
@@ -28,25 +31,24 @@ struct answer {
     auto operator<=>(const answer&) const = default;
 };
 
-/// The last cancellation and the last completion of `operation` in a trace.
-answer answer_in(const std::string& trace, const std::string& operation) {
+/// The first completion of a cancellation and of a receive in a trace.
+answer answer_in(const std::string& trace) {
     std::istringstream lines(trace);
-    answer found{};
+    std::optional<int> cancel;
+    std::optional<int> operation;
+    bool cancel_first = false;
     std::string time;
     std::string name;
     int result = 0;
     while (lines >> time >> name >> result) {
-        if (name == "cancel") {
-            found.cancel = result;
-            found.cancel_first = true;
-        } else if (name == operation) {
-            found.operation = result;
-            found.cancel_first = false;
+        if (name == "cancel" && !cancel) {
+            cancel = result;
+            cancel_first = !operation;
+        } else if (name == "recv" && !operation) {
+            operation = result;
         }
     }
-    // Whichever was noted last came last.
-    found.cancel_first = !found.cancel_first;
-    return found;
+    return {cancel.value_or(0), operation.value_or(0), cancel_first};
 }
 
 hob::task<> read_one(const hob::tcp_stream& stream, std::size_t& count) {
@@ -85,7 +87,7 @@ std::set<answer> answers_at(std::chrono::nanoseconds distance) {
             trace = world.trace();
         };
         test::run_simulated(options, body);
-        answers.insert(answer_in(trace, "recv"));
+        answers.insert(answer_in(trace));
     }
     return answers;
 }

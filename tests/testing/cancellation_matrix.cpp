@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include <array>
+#include <cerrno>
 #include <chrono>
 #include <string>
 #include <string_view>
@@ -180,8 +181,7 @@ class writing final : public traced_scenario {
 
   private:
     test::simulated_pair pair_;
-    std::string filling_ =
-        test::distinct_bytes(hob::testing::simulation_options().stream_capacity);
+    std::string filling_ = test::distinct_bytes(hob::testing::simulation_options().stream_capacity);
     std::size_t count_ = 0;
 };
 
@@ -193,8 +193,7 @@ class writing_all final : public scenario {
         // To the end, or to where the writer was stopped.
         while (received_.size() != text_.size()) {
             std::array<std::byte, 5000> buffer;
-            const auto count =
-                co_await hob::try_timeout(1ms, pair_.server.read_some(buffer));
+            const auto count = co_await hob::try_timeout(1ms, pair_.server.read_some(buffer));
             if (!count)
                 break;
             received_.append(reinterpret_cast<const char*>(buffer.data()), *count);
@@ -218,7 +217,7 @@ class sleeping final : public scenario {
   public:
     hob::task<> prepare() override { co_return; }
     hob::task<> operate() override {
-        deadline_ = hob::event_loop::current().time() + 1h;
+        deadline_ = hob::event_loop::current().time() + 3ms;
         co_await hob::sleep_until(deadline_);
     }
     hob::task<> trigger() override { co_await hob::sleep_until(deadline_ - 1us); }
@@ -290,9 +289,11 @@ hob::task<> await_operation(scenario& stage, record& seen) {
 
 hob::task<> cancel_at(point when, hob::testing::simulation& world, scenario& stage,
                       const hob::task_handle<>& waiting) {
-    // The operation is queued in this turn, and the kernel gets it at the turn's end.
+    // The operation is queued before this task goes on, and the kernel gets it at the turn's end.
     co_await hob::yield();
     if (when == point::unflushed) {
+        // The cancellation takes its way in the next turn; until then the kernel is busy.
+        world.faults().fail_enter(-EBUSY);
         waiting.cancel();
         co_return;
     }
@@ -349,8 +350,8 @@ hob::task<> cell(hob::testing::simulation& world, scenario& stage, point when) {
     CHECK(seen.ended == 1);
     CHECK(seen.resumed == (stopped ? 0 : 1));
     CHECK(hob::event_loop::current().operations_in_flight() == in_flight);
-    if (when == point::unflushed || (stage.waits() && (when == point::pending ||
-                                                       when == point::twice)))
+    if (when == point::unflushed ||
+        (stage.waits() && (when == point::pending || when == point::twice)))
         CHECK(stopped);
     if (when == point::reaped)
         CHECK_FALSE(stopped);

@@ -83,7 +83,7 @@ template <class T> class channel_state {
 /// One reference of an end to its channel.
 template <class T, class Count> class channel_end {
   public:
-    /// False after `close` and after a move; such an end must not be used.
+    /// False for an end that was made without a channel, closed or moved from: using it throws.
     [[nodiscard]] explicit operator bool() const noexcept { return state_ != nullptr; }
 
     /// Drops this end early. Throws `usage_error` if it is the last one of its kind and the waiting
@@ -96,14 +96,21 @@ template <class T, class Count> class channel_end {
     }
 
   protected:
+    channel_end() = default;
     explicit channel_end(channel_state<T>& state) noexcept : state_(&state) { Count::add(state); }
     channel_end(const channel_end& other) noexcept : state_(other.state_) {
         if (state_ != nullptr)
             Count::add(*state_);
     }
     channel_end(channel_end&& other) noexcept : state_(std::exchange(other.state_, nullptr)) {}
-    channel_end& operator=(channel_end other) noexcept {
-        std::swap(state_, other.state_);
+    channel_end& operator=(const channel_end& other) noexcept {
+        channel_end copy(other);
+        std::swap(state_, copy.state_);
+        return *this;
+    }
+    channel_end& operator=(channel_end&& other) noexcept {
+        channel_end taken(std::move(other));
+        std::swap(state_, taken.state_);
         return *this;
     }
     ~channel_end() { close(); }
@@ -115,7 +122,7 @@ template <class T, class Count> class channel_end {
     }
 
   private:
-    channel_state<T>* state_;
+    channel_state<T>* state_ = nullptr;
 };
 
 template <class T> class send_operation final : public put_operation<T, fifo_buffer<T>> {
@@ -156,8 +163,7 @@ template <class T> class receive_operation final : public get_operation<T, fifo_
 
 template <class T> class channel_sender;
 template <class T> class channel_receiver;
-template <class T>
-std::pair<channel_sender<T>, channel_receiver<T>> channel(std::size_t capacity);
+template <class T> std::pair<channel_sender<T>, channel_receiver<T>> channel(std::size_t capacity);
 
 /// The end of a channel that items are sent into. Copies are further sending ends; when the last
 /// one is gone, the receivers see the end behind the items. An end outlives the awaits of what it
@@ -167,6 +173,7 @@ class channel_sender : private detail::channel_end<T, typename detail::channel_s
     using end = detail::channel_end<T, typename detail::channel_state<T>::senders>;
 
   public:
+    channel_sender() = default;
     using end::close;
     using end::operator bool;
 
@@ -210,6 +217,7 @@ class channel_receiver
     using end = detail::channel_end<T, typename detail::channel_state<T>::receivers>;
 
   public:
+    channel_receiver() = default;
     using end::close;
     using end::operator bool;
 
@@ -249,8 +257,7 @@ class channel_receiver
 /// belongs to the first loop in which it is used. Throws `std::bad_alloc`.
 ///
 ///     auto [sender, receiver] = hob::channel<int>(64);
-template <class T>
-std::pair<channel_sender<T>, channel_receiver<T>> channel(std::size_t capacity) {
+template <class T> std::pair<channel_sender<T>, channel_receiver<T>> channel(std::size_t capacity) {
     auto& state = *new detail::channel_state<T>(capacity);
     return {channel_sender<T>(state), channel_receiver<T>(state)};
 }

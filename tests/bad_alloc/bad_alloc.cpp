@@ -1,0 +1,354 @@
+// SPDX-License-Identifier: MIT
+// Fails the n-th allocation, for every n, and looks at what is left. Frames are not pooled here,
+// so that each one is an allocation.
+#define HOB_DETAIL_PLAIN_FRAMES 1
+
+#include "../catch.hpp"
+#include "support/program.hpp"
+
+#include <hob/finally.hpp>
+#include <hob/gather.hpp>
+#include <hob/race.hpp>
+#include <hob/shield.hpp>
+#include <hob/task_group.hpp>
+#include <hob/timeout.hpp>
+
+#include <cstdlib>
+#include <filesystem>
+#include <iterator>
+#include <new>
+
+namespace {
+
+constexpr long disarmed = -1;
+long until_failure = disarmed;
+long live = 0;
+
+void* allocate(std::size_t size) {
+    if (until_failure == 0) {
+        until_failure = disarmed;
+        throw std::bad_alloc();
+    }
+    if (until_failure > 0)
+        --until_failure;
+    void* const memory = std::malloc(size == 0 ? 1 : size);
+    if (memory == nullptr)
+        throw std::bad_alloc();
+    ++live;
+    return memory;
+}
+void deallocate(void* memory) noexcept {
+    if (memory != nullptr)
+        --live;
+    std::free(memory);
+}
+
+} // namespace
+
+// GCC sees malloc's memory pass to delete where it inlines only one of the two.
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC diagnostic ignored "-Wmismatched-new-delete"
+#endif
+void* operator new(std::size_t size) {
+    return allocate(size);
+}
+void* operator new[](std::size_t size) {
+    return allocate(size);
+}
+void operator delete(void* memory) noexcept {
+    deallocate(memory);
+}
+void operator delete[](void* memory) noexcept {
+    deallocate(memory);
+}
+void operator delete(void* memory, std::size_t) noexcept {
+    deallocate(memory);
+}
+void operator delete[](void* memory, std::size_t) noexcept {
+    deallocate(memory);
+}
+
+namespace {
+
+using namespace std::chrono_literals;
+using test::counted;
+using test::gate;
+
+/// What a scenario works with. It must not allocate on its own account where that cannot fail.
+class stage {
+  public:
+    gate never;
+    int alive = 0;
+    int caught = 0;
+};
+using scenario = hob::task<> (*)(stage&);
+
+hob::task<> wait(counted, gate& when) {
+    co_await when.wait();
+}
+hob::task<int> number_after_turns(counted, int turns) {
+    for (int turn = 0; turn != turns; ++turn)
+        co_await hob::yield();
+    co_return turns;
+}
+hob::task<int> chain(stage& s, int depth) {
+    const counted local(s.alive);
+    if (depth == 0)
+        co_return co_await number_after_turns(counted(s.alive), 2);
+    co_return 1 + co_await chain(s, depth - 1);
+}
+
+/// Runs `play` with a failure at the n-th allocation, until there is no n-th allocation.
+void fail_each_allocation(scenario play) {
+    constexpr long many = 10'000;
+    for (long number = 0;; ++number) {
+        INFO("the allocation that failed: " << number);
+        REQUIRE(number < many);
+        const long live_before = live;
+        bool failed = false;
+        {
+            stage s;
+            int told = 0;
+            std::size_t operations = 0;
+            {
+                test::program program;
+                program.loop().set_exception_handler(
+                    [&](const hob::exception_context&) { ++told; });
+                auto armed = [&]() -> hob::task<> {
+                    until_failure = number;
+                    co_await play(s);
+                };
+                try {
+                    program.run(armed());
+                } catch (const std::exception&) {
+                    ++told;
+                }
+                failed = until_failure == disarmed;
+                until_failure = disarmed;
+                // Whatever failed, the loop goes on.
+                auto after = program.run(test::value_now(1));
+                CHECK(after == 1);
+                program.run(test::settle());
+                operations = program.loop().operations_in_flight();
+            }
+            CHECK(s.alive == 0);
+            CHECK(operations == 0);
+            if (failed)
+                CHECK(told + s.caught != 0);
+            else
+                CHECK(told == 0);
+        }
+        CHECK(live == live_before);
+        if (!failed)
+            break;
+    }
+    CHECK(until_failure == disarmed);
+}
+
+hob::task<> play_chain(stage& s) {
+    const int sum = co_await chain(s, 5);
+    if (sum != 7)
+        ++s.caught;
+}
+hob::task<> play_catch(stage& s) {
+    // The nearest awaiter gets it, and can go on.
+    for (int round = 0; round != 3; ++round) {
+        try {
+            co_await chain(s, 3);
+        } catch (const std::bad_alloc&) {
+            ++s.caught;
+        }
+    }
+}
+hob::task<> play_tasks(stage& s) {
+    auto waiting = hob::create_task(wait(counted(s.alive), s.never));
+    waiting.set_name("a name that is too long to be kept without an allocation");
+    auto number = hob::create_task(number_after_turns(counted(s.alive), 3));
+    co_await number;
+    waiting.cancel();
+    try {
+        co_await waiting;
+    } catch (const hob::cancelled_error&) {
+    }
+}
+hob::task<> play_gather(stage& s) {
+    co_await hob::gather(number_after_turns(counted(s.alive), 1), hob::yield(),
+                         number_after_turns(counted(s.alive), 0), chain(s, 1));
+    std::vector<hob::task<int>> tasks;
+    for (int index = 0; index != 20; ++index)
+        tasks.push_back(number_after_turns(counted(s.alive), index % 4));
+    co_await hob::gather(std::move(tasks));
+}
+hob::task<> play_race(stage& s) {
+    co_await hob::race(wait(counted(s.alive), s.never), number_after_turns(counted(s.alive), 3));
+    std::vector<hob::task<int>> tasks;
+    for (int index = 5; index != 15; ++index)
+        tasks.push_back(number_after_turns(counted(s.alive), index));
+    co_await hob::race(std::move(tasks));
+}
+hob::task<> play_limits(stage& s) {
+    co_await hob::timeout(1h, number_after_turns(counted(s.alive), 1));
+    [[maybe_unused]] const auto expired =
+        co_await hob::try_timeout(0s, wait(counted(s.alive), s.never));
+    try {
+        co_await hob::timeout(1us, wait(counted(s.alive), s.never));
+    } catch (const hob::timeout_error&) {
+    }
+    co_await hob::shield(chain(s, 1));
+}
+hob::task<> play_finally(stage& s) {
+    co_await hob::finally(chain(s, 1), wait(counted(s.alive), s.never));
+}
+hob::task<> play_cleanup(stage& s) {
+    int cleaned = 0;
+    auto cleanup = [&]() -> hob::task<> {
+        co_await chain(s, 1);
+        ++cleaned;
+    };
+    co_await hob::finally(chain(s, 1), cleanup);
+    [[maybe_unused]] const auto expired =
+        co_await hob::try_timeout(0s, hob::finally(wait(counted(s.alive), s.never), cleanup));
+    if (cleaned != 2 && s.caught == 0)
+        ++s.caught;
+}
+hob::task<> play_group(stage& s) {
+    auto body = [&](hob::task_group& group) -> hob::task<> {
+        group.start(wait(counted(s.alive), s.never));
+        auto handle = group.create_task(number_after_turns(counted(s.alive), 2));
+        group.start(number_after_turns(counted(s.alive), 1));
+        co_await handle;
+        group.cancel();
+        co_await s.never.wait();
+    };
+    co_await hob::with_task_group(body);
+}
+hob::task<> play_failing_group(stage& s) {
+    auto body = [&](hob::task_group& group) -> hob::task<> {
+        for (int child = 0; child != 4; ++child)
+            group.start(test::failure_now("x"));
+        group.start(wait(counted(s.alive), s.never));
+        co_await s.never.wait();
+    };
+    try {
+        co_await hob::with_task_group(body);
+    } catch (const hob::exception_group&) {
+        // One of them may be the bad_alloc; or it is the report that could not be made.
+        ++s.caught;
+    }
+}
+hob::task<> play_callbacks(stage& s) {
+    hob::event_loop& loop = hob::event_loop::current();
+    const counted token(s.alive);
+    loop.call_soon([token] {});
+    loop.call_later(1us, [token] {});
+    loop.call_later(1h, [token] {}).cancel();
+    [[maybe_unused]] const bool posted = loop.call_soon_threadsafe([token] {});
+    co_await test::settle(3);
+    co_await hob::sleep_for(2us);
+}
+hob::task<> play_detached(stage& s) {
+    for (int index = 0; index != 5; ++index)
+        hob::create_task(chain(s, 2));
+    hob::create_task(wait(counted(s.alive), s.never));
+    co_await test::settle();
+    // The rest is left to the closing of the loop.
+}
+
+class foreign {
+  public:
+    explicit foreign(std::coroutine_handle<>& slot) : slot_(slot) {}
+    static bool await_ready() noexcept { return false; }
+    void await_suspend(std::coroutine_handle<> waiter) noexcept { slot_ = waiter; }
+    static void await_resume() noexcept {}
+
+  private:
+    std::coroutine_handle<>& slot_;
+};
+hob::task<> play_foreign(stage& s) {
+    const counted local(s.alive);
+    std::coroutine_handle<> slot;
+    auto resume = [&]() -> hob::task<> {
+        while (!slot)
+            co_await hob::yield();
+        slot.resume();
+    };
+    auto resuming = hob::create_task(resume());
+    try {
+        co_await foreign(slot);
+    } catch (const std::bad_alloc&) {
+        ++s.caught;
+        resuming.cancel();
+    }
+}
+
+std::ptrdiff_t open_descriptors() {
+    return std::distance(std::filesystem::directory_iterator("/proc/self/fd"),
+                         std::filesystem::directory_iterator());
+}
+
+} // namespace
+
+TEST_CASE("bad_alloc at any allocation of a chain of awaits", "[bad-alloc]") {
+    fail_each_allocation(play_chain);
+    fail_each_allocation(play_catch);
+}
+TEST_CASE("bad_alloc at any allocation of tasks that are joined and cancelled", "[bad-alloc]") {
+    fail_each_allocation(play_tasks);
+    fail_each_allocation(play_detached);
+}
+TEST_CASE("bad_alloc at any allocation of gather and race", "[bad-alloc]") {
+    fail_each_allocation(play_gather);
+    fail_each_allocation(play_race);
+}
+TEST_CASE("bad_alloc at any allocation of limits, shields and cleanups", "[bad-alloc]") {
+    fail_each_allocation(play_limits);
+    fail_each_allocation(play_cleanup);
+}
+TEST_CASE("bad_alloc at any allocation of a group", "[bad-alloc]") {
+    fail_each_allocation(play_group);
+    fail_each_allocation(play_failing_group);
+}
+TEST_CASE("bad_alloc at any allocation of callbacks and foreign awaitables", "[bad-alloc]") {
+    fail_each_allocation(play_callbacks);
+    fail_each_allocation(play_foreign);
+}
+TEST_CASE("a cleanup is not begun when its finally could not be", "[bad-alloc]") {
+    // Not a scenario of its own: the cleanup would wait for ever if it ran.
+    const long live_before = live;
+    {
+        stage s;
+        test::program program;
+        auto armed = [&]() -> hob::task<> {
+            until_failure = 1;
+            co_await play_finally(s);
+        };
+        CHECK_THROWS_AS(program.run(armed()), std::bad_alloc);
+        until_failure = disarmed;
+        CHECK(s.alive == 0);
+    }
+    CHECK(live == live_before);
+}
+TEST_CASE("bad_alloc at any allocation of a runner", "[bad-alloc]") {
+    {
+        const hob::runner warm;
+    }
+    const auto descriptors = open_descriptors();
+    for (long number = 0;; ++number) {
+        INFO("the allocation that failed: " << number);
+        REQUIRE(number < 1000);
+        const long live_before = live;
+        bool made = false;
+        until_failure = number;
+        try {
+            hob::runner runner;
+            until_failure = disarmed;
+            made = true;
+        } catch (const std::bad_alloc&) {
+        }
+        until_failure = disarmed;
+        CHECK(live == live_before);
+        if (made)
+            break;
+    }
+    CHECK(open_descriptors() == descriptors);
+}
