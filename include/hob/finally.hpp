@@ -50,7 +50,7 @@ template <class T, class Cleanup> class finally_operation final : public combina
             if constexpr (std::invocable<Cleanup&>)
                 cleanup_task_ = as_task(cleanup_());
             else
-                cleanup_task_ = as_task(std::move(cleanup_));
+                cleanup_task_ = as_task(static_cast<Cleanup&&>(cleanup_));
             require_root(cleanup_task_);
         } catch (...) {
             cleanup_start_error_ = std::current_exception();

@@ -10,9 +10,11 @@
 #include <hob/task.hpp>
 #include <hob/task_handle.hpp>
 
+#include <algorithm>
 #include <array>
 #include <coroutine>
 #include <cstddef>
+#include <exception>
 #include <stdexcept>
 #include <string>
 #include <utility>
@@ -152,8 +154,6 @@ template <class Scenario> class exploration {
     }
 
   private:
-    static constexpr int turns_to_rest = 8;
-
     template <class... Arguments>
     exploration(const bounds& limits, decisions& choices, const Arguments&... arguments)
         : scenario_(arguments...), choices_(choices), cancels_left_(limits.cancels) {}
@@ -161,34 +161,58 @@ template <class Scenario> class exploration {
     hob::task<> run_schedule() {
         for (std::size_t who = 0; who != Scenario::actors; ++who)
             actors_[who].task_ = hob::create_task(scenario_.script(who, actors_[who]));
-        co_await rest();
-        while (act())
-            if (choices_.pick(2) == 1)
-                co_await rest();
-        co_await rest();
-        co_await scenario_.let_end();
-        co_await rest();
-        for (actor& each : actors_) {
-            if (!each.task_.done()) {
-                // The tasks use the scenario, so they have to go before the failure is told.
-                for (actor& other : actors_)
-                    other.task_.cancel();
-                co_await rest();
-                throw std::runtime_error("a task never ends");
+        std::exception_ptr failure;
+        try {
+            co_await take_steps();
+            co_await scenario_.let_end();
+            co_await take_last_steps();
+            for (const actor& each : actors_) {
+                expect(each.task_.done(), "a task never ends");
+                if (!each.task_.cancelled())
+                    co_await each.task_;
             }
-            if (!each.task_.cancelled())
-                co_await each.task_;
+            scenario_.check_end();
+        } catch (...) {
+            failure = std::current_exception();
         }
-        scenario_.check_end();
+        if (failure) {
+            // The tasks use the scenario, so they have to go first.
+            for (const actor& each : actors_)
+                each.task_.cancel();
+            co_await settle();
+            std::rethrow_exception(failure);
+        }
+    }
+
+    hob::task<> take_steps() {
+        co_await rest();
+        do {
+            while (act())
+                if (choices_.pick(2) == 1)
+                    co_await rest();
+            co_await rest();
+        } while (has_steps());
+    }
+    /// What comes behind `let_end` is no longer explored.
+    hob::task<> take_last_steps() {
+        co_await rest();
+        while (has_steps()) {
+            for (actor& each : actors_)
+                if (!each.pause_.empty())
+                    each.pause_.pop_front().go_on();
+            co_await rest();
+        }
+    }
+    [[nodiscard]] bool has_steps() const {
+        return std::any_of(actors_.begin(), actors_.end(),
+                           [](const actor& each) { return !each.pause_.empty(); });
     }
 
     /// Lets a task take a step, or cancels one. False when no step is left and no more is to be
     /// cancelled.
     bool act() {
-        std::vector<std::size_t>& steps = steps_;
-        std::vector<std::size_t>& victims = victims_;
-        steps.clear();
-        victims.clear();
+        std::vector<std::size_t> steps;
+        std::vector<std::size_t> victims;
         for (std::size_t who = 0; who != Scenario::actors; ++who) {
             if (!actors_[who].pause_.empty())
                 steps.push_back(who);
@@ -212,16 +236,13 @@ template <class Scenario> class exploration {
     }
 
     hob::task<> rest() {
-        for (int turn = 0; turn != turns_to_rest; ++turn)
-            co_await hob::yield();
+        co_await settle();
         scenario_.check_at_rest(actors_);
     }
 
     Scenario scenario_;
     decisions& choices_;
     std::array<actor, Scenario::actors> actors_;
-    std::vector<std::size_t> steps_;
-    std::vector<std::size_t> victims_;
     std::size_t cancels_left_;
 };
 

@@ -98,9 +98,9 @@ TEST_CASE("a cleanup that cannot be made counts as one that failed", "[cancel-fi
 
 TEST_CASE("a stop runs the cleanup, which the cancellation does not reach, and goes on",
           "[cancel-finally]") {
-    test::program program(test::any_loop());
     gate never;
     gate open;
+    test::program program(test::any_loop());
     strings log;
     auto inner = [&]() -> hob::task<> {
         const at_exit note(log, "body unwound");
@@ -136,8 +136,8 @@ TEST_CASE("a stop runs the cleanup, which the cancellation does not reach, and g
 }
 
 TEST_CASE("cleanups of nested scopes run from the inside out", "[cancel-finally]") {
-    test::program program(test::any_loop());
     gate never;
+    test::program program(test::any_loop());
     strings log;
     auto innermost = [&]() -> hob::task<> {
         co_await hob::finally(never.wait(), note_after(log, "1", 3));
@@ -203,8 +203,8 @@ TEST_CASE("a cancellation during the cleanup lets the body's value through", "[c
 
 TEST_CASE("an exception of a cleanup during a stop is reported once, and the stop goes on",
           "[cancel-cleanup-throws]") {
-    test::program program(test::any_loop());
     gate never;
+    test::program program(test::any_loop());
     bool passed = false;
     for (const int turns : {0, 3}) {
         program.reports.clear();
@@ -243,8 +243,8 @@ TEST_CASE("if body and cleanup fail, the body's exception goes on and the other 
 
 TEST_CASE("a cleanup that cannot be called during a stop is reported, and the stop goes on",
           "[cancel-cleanup-throws]") {
-    test::program program(test::any_loop());
     gate never;
+    test::program program(test::any_loop());
     auto broken = []() -> hob::task<> { throw std::runtime_error("not made"); };
     auto function = [&]() {
         if (program.loop().is_running())
@@ -263,8 +263,8 @@ TEST_CASE("a cleanup that cannot be called during a stop is reported, and the st
 }
 
 TEST_CASE("a cleanup waits for its own tasks, and cancels them as it likes", "[cancel-finally]") {
-    test::program program(test::any_loop());
     gate never;
+    test::program program(test::any_loop());
     strings log;
     int alive = 0;
     auto child = [&](counted) -> hob::task<> { co_await never.wait(); };
@@ -319,8 +319,8 @@ TEST_CASE("the closing of the loop runs cleanups", "[cancel-finally][loop-close]
 }
 
 TEST_CASE("ten thousand nested cleanups run on a constant stack", "[cancel-finally]") {
-    test::program program;
     gate never;
+    test::program program;
     int depth_reached = 0;
     int cleaned = 0;
     auto cleanup = [&]() -> hob::task<> {

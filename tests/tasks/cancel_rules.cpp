@@ -9,6 +9,8 @@
 #include <hob/task_group.hpp>
 #include <hob/timeout.hpp>
 
+#include <memory>
+
 using namespace std::chrono_literals;
 using test::at_exit;
 using test::counted;
@@ -45,8 +47,8 @@ class stubborn_operation final : public hob::detail::operation {
 } // namespace
 
 TEST_CASE("cancel runs no user code on the caller's stack", "[cancel-async]") {
-    test::program program(test::any_loop());
     gate never;
+    test::program program(test::any_loop());
     strings log;
     auto body = [&]() -> hob::task<> {
         const at_exit note(log, "unwound");
@@ -66,8 +68,8 @@ TEST_CASE("cancel runs no user code on the caller's stack", "[cancel-async]") {
 }
 
 TEST_CASE("cancelling a task that has ended returns false and changes nothing", "[cancel-done]") {
-    test::program program(test::any_loop());
     gate never;
+    test::program program(test::any_loop());
     auto main = [&]() -> hob::task<> {
         auto returned = hob::create_task(test::value_now(5));
         auto failed = hob::create_task(test::failure_now("x"));
@@ -115,13 +117,12 @@ TEST_CASE("a task that is cancelled before its first step never runs", "[cancel-
 
 TEST_CASE("a cancelled scope stays cancelled: every await that would suspend stops it",
           "[cancel-level]") {
-    test::program program(test::any_loop());
     gate never;
     gate open;
+    test::program program(test::any_loop());
     open.open();
     hob::task_handle<> self;
     int reached = 0;
-    auto other = test::value_now(0);
     std::vector<hob::task<>> bodies;
     auto prologue = [&] {
         self.cancel();
@@ -191,8 +192,8 @@ TEST_CASE("a cancelled scope stays cancelled: every await that would suspend sto
 
 TEST_CASE("an await that completes without suspending completes in a cancelled scope",
           "[cancel-ready]") {
-    test::program program(test::any_loop());
     gate open;
+    test::program program(test::any_loop());
     open.open();
     hob::task_handle<int> self;
     auto body = [&]() -> hob::task<int> {
@@ -280,14 +281,14 @@ TEST_CASE("a destructor that cancels the task as it returns does not take its va
         co_return 3;
     };
     // As a parameter it is destroyed with the frame, after the end.
-    auto late = [](canceller) -> hob::task<int> {
+    auto late = [](std::unique_ptr<canceller>) -> hob::task<int> {
         co_await hob::yield();
         co_return 4;
     };
     auto main = [&]() -> hob::task<> {
         self = hob::create_task(body());
         CHECK(co_await self == 3);
-        self = hob::create_task(late(canceller(self)));
+        self = hob::create_task(late(std::make_unique<canceller>(self)));
         CHECK(co_await self == 4);
         CHECK_FALSE(self.cancelled());
     };
@@ -381,8 +382,8 @@ TEST_CASE("an operation may refuse a cancellation", "[cancel-reject]") {
 }
 
 TEST_CASE("a second cancel before the first took effect changes nothing", "[cancel-twice]") {
-    test::program program(test::any_loop());
     gate never;
+    test::program program(test::any_loop());
     int alive = 0;
     auto body = [&](counted) -> hob::task<> { co_await hob::gather(never.wait(), never.wait()); };
     auto main = [&]() -> hob::task<> {
@@ -403,8 +404,8 @@ TEST_CASE("a second cancel before the first took effect changes nothing", "[canc
 }
 
 TEST_CASE("joining a task that was cancelled throws, and the joiner goes on", "[join-cancelled]") {
-    test::program program(test::any_loop());
     gate never;
+    test::program program(test::any_loop());
     int went_on = 0;
     auto joiner = [&](hob::task_handle<int> target, bool give_away) -> hob::task<> {
         try {
@@ -449,8 +450,8 @@ TEST_CASE("a task that was cancelled leaves its loop without a deadlock", "[canc
 }
 
 TEST_CASE("run throws cancelled_error when its main task was cancelled", "[cancel-done]") {
-    test::program program(test::any_loop());
     gate never;
+    test::program program(test::any_loop());
     auto body = [&]() -> hob::task<int> {
         auto group_body = [&](hob::task_group& group) -> hob::task<> {
             group.start(test::value_after(never, 1));

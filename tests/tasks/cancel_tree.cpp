@@ -70,8 +70,8 @@ hob::task<> deep_scopes(int depth, gate& never, int& alive) {
 } // namespace
 
 TEST_CASE("a chain a million deep is cancelled on a constant stack", "[cancel-iter]") {
-    test::program program;
     gate never;
+    test::program program;
     long alive = 0;
     const long depth = 1'000'000;
     auto main = [&]() -> hob::task<> {
@@ -87,8 +87,8 @@ TEST_CASE("a chain a million deep is cancelled on a constant stack", "[cancel-it
 }
 
 TEST_CASE("ten thousand nested scopes are cancelled on a constant stack", "[cancel-iter]") {
-    test::program program;
     gate never;
+    test::program program;
     int alive = 0;
     const int depth = 10'000;
     auto main = [&]() -> hob::task<> {
@@ -173,8 +173,8 @@ TEST_CASE("a circle through a group, and one that the closing of the loop stops"
 }
 
 TEST_CASE("cancelling a task cancels what it awaits down to the leaf", "[cancel-chain]") {
-    test::program program(test::any_loop());
     gate never;
+    test::program program(test::any_loop());
     strings log;
     auto leaf = [&](std::string name) -> hob::task<> {
         const at_exit note(log, name);
@@ -200,8 +200,8 @@ TEST_CASE("cancelling a task cancels what it awaits down to the leaf", "[cancel-
 }
 
 TEST_CASE("cancelling a joiner leaves the joined task running", "[cancel-chain]") {
-    test::program program(test::any_loop());
     gate open;
+    test::program program(test::any_loop());
     auto main = [&]() -> hob::task<> {
         auto target = hob::create_task(test::settle(60));
         auto plain = hob::create_task(join(target));
@@ -250,8 +250,8 @@ TEST_CASE("a task spawned into a cancelled scope is stopped at its first suspens
 
 TEST_CASE("a group that is cancelled before its body exists stops the body",
           "[cancel-precancelled]") {
-    test::program program(test::any_loop());
     gate never;
+    test::program program(test::any_loop());
     bool passed = false;
     auto work = [&]() -> hob::task<> {
         co_await never.wait();
@@ -267,8 +267,8 @@ TEST_CASE("a group that is cancelled before its body exists stops the body",
 }
 
 TEST_CASE("a task may be cancelled between two runs", "[cancel-async]") {
-    test::program program(test::any_loop());
     gate never;
+    test::program program(test::any_loop());
     int alive = 0;
     hob::task_handle<> handle;
     auto body = [&](counted) -> hob::task<> { co_await never.wait(); };

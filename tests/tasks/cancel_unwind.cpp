@@ -67,8 +67,8 @@ hob::task<> stop(hob::task<> body) {
 
 TEST_CASE("a stopped coroutine is unwound innermost first, in reverse order of construction",
           "[cancel-unwind]") {
-    test::program program(test::any_loop());
     gate never;
+    test::program program(test::any_loop());
     strings log;
     bool caught = false;
     auto inner = [&](std::unique_ptr<at_exit>) -> hob::task<> {
@@ -102,8 +102,8 @@ TEST_CASE("a stopped coroutine is unwound innermost first, in reverse order of c
 }
 
 TEST_CASE("no exception is in flight while a coroutine is unwound", "[cancel-unwind]") {
-    test::program program(test::any_loop());
     gate never;
+    test::program program(test::any_loop());
     int exceptions = -1;
     bool handled = true;
     auto body = [&]() -> hob::task<> {
@@ -119,8 +119,8 @@ TEST_CASE("no exception is in flight while a coroutine is unwound", "[cancel-unw
 }
 
 TEST_CASE("owning temporaries of the awaiting expression are destroyed once", "[cancel-unwind]") {
-    test::program program(test::any_loop());
     gate never;
+    test::program program(test::any_loop());
     int alive = 0;
     auto by_value = [&]() -> hob::task<> { co_await wait_with(owner(alive), never); };
     auto by_reference = [&]() -> hob::task<> { co_await wait_by_reference(owner(alive), never); };
@@ -160,9 +160,9 @@ TEST_CASE("owning temporaries of the awaiting expression are destroyed once", "[
 }
 
 TEST_CASE("two awaits in one expression, and a stop in the second", "[cancel-unwind]") {
-    test::program program(test::any_loop());
     gate never;
     gate open;
+    test::program program(test::any_loop());
     open.open();
     int alive = 0;
     auto make = [&](gate& when) -> hob::task<owner> {
@@ -192,8 +192,8 @@ TEST_CASE("two awaits in one expression, and a stop in the second", "[cancel-unw
 }
 
 TEST_CASE("a task that was made but not awaited yet goes with its frame", "[cancel-unwind]") {
-    test::program program(test::any_loop());
     gate never;
+    test::program program(test::any_loop());
     int alive = 0;
     auto body = [&]() -> hob::task<> {
         auto later = wait_with(owner(alive), never);
@@ -207,9 +207,9 @@ TEST_CASE("a task that was made but not awaited yet goes with its frame", "[canc
 }
 
 TEST_CASE("a result that was delivered but not taken goes with the stop", "[cancel-unwind]") {
-    test::program program(test::any_loop());
     gate never;
     gate open;
+    test::program program(test::any_loop());
     open.open();
     int alive = 0;
     auto body = [&]() -> hob::task<> {
@@ -221,8 +221,8 @@ TEST_CASE("a result that was delivered but not taken goes with the stop", "[canc
 
 TEST_CASE("a destructor may cancel, post and spawn while its coroutine is unwound",
           "[cancel-dtor-cancel]") {
-    test::program program(test::any_loop());
     gate never;
+    test::program program(test::any_loop());
     int alive = 0;
     hob::task_handle<> self;
     hob::task_handle<int> other;
@@ -258,8 +258,8 @@ TEST_CASE("a destructor may cancel, post and spawn while its coroutine is unwoun
 }
 
 TEST_CASE("a destructor may spawn into the group that is being cancelled", "[cancel-dtor-cancel]") {
-    test::program program(test::any_loop());
     gate never;
+    test::program program(test::any_loop());
     int alive = 0;
     int ran = 0;
     int passed = 0;
@@ -285,8 +285,8 @@ TEST_CASE("a destructor may spawn into the group that is being cancelled", "[can
 }
 
 TEST_CASE("destructors that cancel each other's tasks end all of them", "[cancel-dtor-cancel]") {
-    test::program program(test::any_loop());
     gate never;
+    test::program program(test::any_loop());
     std::vector<hob::task_handle<>> tasks(10);
     auto body = [&](std::size_t next) -> hob::task<> {
         const at_destruction action([&tasks, next] { tasks[next].cancel(); });
@@ -306,8 +306,8 @@ TEST_CASE("destructors that cancel each other's tasks end all of them", "[cancel
 
 TEST_CASE("a destructor may look at all tasks while its coroutine is unwound",
           "[cancel-dtor-cancel]") {
-    test::program program(test::any_loop());
     gate never;
+    test::program program(test::any_loop());
     std::string inner_dump;
     std::string outer_dump;
     auto inner = [&]() -> hob::task<> {
@@ -324,8 +324,8 @@ TEST_CASE("a destructor may look at all tasks while its coroutine is unwound",
 }
 
 TEST_CASE("a destructor may drop the last handle of a failed task", "[cancel-dtor-cancel]") {
-    test::program program(test::any_loop());
     gate never;
+    test::program program(test::any_loop());
     auto body = [&]() -> hob::task<> {
         auto failed = hob::create_task(test::failure_now("dropped"));
         co_await never.wait();

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT
 // How an exception travels: to the awaiter, or to the loop's exception handler, once.
 #include "../catch.hpp"
-
 #include "support/child_process.hpp"
 #include "support/loops.hpp"
 #include "support/program.hpp"
@@ -90,8 +89,7 @@ TEST_CASE("an exception arrives with its dynamic type", "[exc-type][exc-early]")
                 value += number;
             }
             CHECK(value == 48);
-            CHECK_THROWS_AS(co_await hob::gather(pass_on(suspend, 1), hob::yield()),
-                            special_error);
+            CHECK_THROWS_AS(co_await hob::gather(pass_on(suspend, 1), hob::yield()), special_error);
             CHECK_THROWS_AS(co_await hob::timeout(1h, pass_on(suspend, 1)), special_error);
         }
     };
@@ -184,7 +182,7 @@ TEST_CASE("an exception from the move of a result reaches the awaiter", "[exc-re
                 INFO("moves " << moves);
                 bool failed = false;
                 try {
-                    auto value = co_await make_fragile(moves, suspend);
+                    [[maybe_unused]] auto value = co_await make_fragile(moves, suspend);
                 } catch (const special_error&) {
                     failed = true;
                 }
@@ -192,7 +190,8 @@ TEST_CASE("an exception from the move of a result reaches the awaiter", "[exc-re
                 // Not more often than this.
                 bool shielded_failed = false;
                 try {
-                    auto value = co_await hob::shield(make_fragile(moves, suspend));
+                    [[maybe_unused]] auto value =
+                        co_await hob::shield(make_fragile(moves, suspend));
                 } catch (const special_error&) {
                     shielded_failed = true;
                 }
@@ -200,7 +199,8 @@ TEST_CASE("an exception from the move of a result reaches the awaiter", "[exc-re
                     CHECK(shielded_failed);
                 bool joined_failed = false;
                 try {
-                    auto value = co_await hob::create_task(make_fragile(moves, suspend));
+                    [[maybe_unused]] auto value =
+                        co_await hob::create_task(make_fragile(moves, suspend));
                 } catch (const special_error&) {
                     joined_failed = true;
                 }
@@ -304,8 +304,8 @@ TEST_CASE("retrieving an exception suppresses its report", "[retrieved]") {
 }
 
 TEST_CASE("a waiter that was stopped first has not retrieved the exception", "[retrieved]") {
-    test::program program(test::any_loop());
     gate open;
+    test::program program(test::any_loop());
     auto main = [&]() -> hob::task<> {
         {
             auto failing = hob::create_task(test::failure_after(open, "unseen"));
@@ -325,8 +325,8 @@ TEST_CASE("a waiter that was stopped first has not retrieved the exception", "[r
 }
 
 TEST_CASE("a cancelled task is never reported", "[cancel-not-reported]") {
-    test::program program(test::any_loop());
     gate never;
+    test::program program(test::any_loop());
     auto main = [&]() -> hob::task<> {
         hob::create_task(test::value_after(never, 1)).cancel();
         {

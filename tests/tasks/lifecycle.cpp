@@ -185,8 +185,8 @@ TEST_CASE("spawning, callbacks and yields keep one order", "[spawn-order]") {
 }
 
 TEST_CASE("awaiting what has ended does not suspend", "[done-await]") {
-    test::program program(test::any_loop());
     gate open;
+    test::program program(test::any_loop());
     auto main = [&]() -> hob::task<> {
         auto handle = hob::create_task(test::value_now(4));
         co_await test::settle();
@@ -204,8 +204,8 @@ TEST_CASE("awaiting what has ended does not suspend", "[done-await]") {
 
 TEST_CASE("all waiters of a handle wake in the order of their awaits with the same value",
           "[multi-await]") {
-    test::program program(test::any_loop());
     gate open;
+    test::program program(test::any_loop());
     std::vector<int> order;
     std::vector<const std::unique_ptr<int>*> seen;
     auto make = [&]() -> hob::task<std::unique_ptr<int>> {
@@ -237,8 +237,8 @@ TEST_CASE("all waiters of a handle wake in the order of their awaits with the sa
 }
 
 TEST_CASE("all waiters of a handle get its exception", "[multi-await]") {
-    test::program program(test::any_loop());
     gate open;
+    test::program program(test::any_loop());
     int caught = 0;
     auto wait = [&](hob::task_handle<int> handle) -> hob::task<> {
         try {
@@ -303,8 +303,8 @@ TEST_CASE("a task that awaits itself gets an error", "[self-await]") {
 }
 
 TEST_CASE("dropping every handle neither destroys nor cancels a task", "[strong-ref]") {
-    test::program program(test::any_loop());
     gate open;
+    test::program program(test::any_loop());
     bool ended = false;
     int alive = 0;
     auto body = [&](counted) -> hob::task<> {

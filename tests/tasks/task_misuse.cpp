@@ -41,8 +41,8 @@ TEST_CASE("a task is awaited once", "[value]") {
 
 TEST_CASE("a task that somebody awaits cannot be awaited, moved or started by another",
           "[value]") {
-    test::program program(test::any_loop());
     gate open;
+    test::program program(test::any_loop());
     int runs = 0;
     auto body = [&]() -> hob::task<> {
         ++runs;
@@ -65,8 +65,8 @@ TEST_CASE("a task that somebody awaits cannot be awaited, moved or started by an
 }
 
 TEST_CASE("a task object outside of the frames survives a stop of its await", "[value]") {
-    test::program program(test::any_loop());
     gate never;
+    test::program program(test::any_loop());
     int alive = 0;
     auto body = [&](counted) -> hob::task<> { co_await never.wait(); };
     auto heap = std::make_unique<hob::task<>>(body(counted(alive)));
@@ -197,8 +197,8 @@ TEST_CASE("parameters are destroyed once on every way out", "[never-awaited][can
 }
 
 TEST_CASE("a handle may be dropped by what its task's end wakes", "[destroy-in-cb]") {
-    test::program program(test::any_loop());
     gate open;
+    test::program program(test::any_loop());
     auto holder = std::make_unique<hob::task_handle<int>>();
     auto other = std::make_unique<hob::task_handle<>>();
     auto waiter = [&]() -> hob::task<> {

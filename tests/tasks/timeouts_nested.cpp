@@ -28,6 +28,9 @@ hob::task<> limited(strings& log, std::string name, hob::detail::time_point when
         log.push_back(name + " expired");
     }
 }
+hob::task<> nap(std::chrono::nanoseconds delay) {
+    co_await hob::sleep_for(delay);
+}
 hob::task<> sleep_long(strings& log) {
     const at_exit note(log, "unwound");
     co_await hob::sleep_for(1h);
@@ -78,9 +81,7 @@ TEST_CASE("of nested limits the one that expired throws", "[to-nested]") {
 TEST_CASE("an outer limit that expires during the cleanup of an inner one throws", "[to-nested]") {
     test::program program(test::simulated_loop());
     strings log;
-    auto slow = [&]() -> hob::task<> {
-        co_await hob::finally(sleep_long(log), hob::sleep_for(5s));
-    };
+    auto slow = [&]() -> hob::task<> { co_await hob::finally(sleep_long(log), nap(5s)); };
     auto main = [&]() -> hob::task<> {
         const auto now = program.loop().time();
         co_await limited(log, "outer", now + 2s, limited(log, "inner", now + 1s, slow()));
@@ -176,7 +177,7 @@ TEST_CASE("a limit around a group leaves no child alive", "[to-group]") {
     int alive = 0;
     strings log;
     auto child = [&](counted, std::chrono::nanoseconds cleanup) -> hob::task<> {
-        co_await hob::finally(hob::sleep_for(1h), hob::sleep_for(cleanup));
+        co_await hob::finally(nap(1h), nap(cleanup));
     };
     auto group_body = [&](hob::task_group& group) -> hob::task<> {
         group.start(child(counted(alive), 1s));
@@ -193,6 +194,28 @@ TEST_CASE("a limit around a group leaves no child alive", "[to-group]") {
     };
     program.run(main());
     CHECK(program.reports.empty());
+}
+
+TEST_CASE("a limit that stops the children of a group whose body has returned throws",
+          "[to-group]") {
+    test::program program(test::simulated_loop());
+    int alive = 0;
+    bool passed = false;
+    auto child = [&](counted) -> hob::task<> { co_await hob::sleep_for(1h); };
+    auto group_body = [&](hob::task_group& group) -> hob::task<> {
+        group.start(child(counted(alive)));
+        co_return;
+    };
+    auto body = [&]() -> hob::task<> {
+        co_await hob::with_task_group(group_body);
+        passed = true;
+    };
+    auto main = [&]() -> hob::task<> {
+        CHECK_THROWS_AS(co_await hob::timeout(1s, body()), hob::timeout_error);
+        CHECK(alive == 0);
+    };
+    program.run(main());
+    CHECK_FALSE(passed);
 }
 
 TEST_CASE("limits in all branches of a gather and in a group keep apart", "[to-nested]") {
@@ -222,7 +245,7 @@ TEST_CASE("a limit that expires while its scope is being cancelled changes nothi
     test::program program(test::simulated_loop());
     strings log;
     auto body = [&]() -> hob::task<> {
-        co_await hob::timeout(2s, hob::finally(sleep_long(log), hob::sleep_for(5s)));
+        co_await hob::timeout(2s, hob::finally(sleep_long(log), nap(5s)));
         log.push_back("never");
     };
     auto main = [&]() -> hob::task<> {

@@ -227,7 +227,8 @@ class sleeping final : public scenario {
         co_return;
     }
     bool is_reaped(const hob::testing::simulation& world) const override {
-        return world.now() >= deadline_;
+        // The turn after the one whose end saw the deadline pass has fired the timer.
+        return world.now() >= deadline_ + 1us;
     }
 
   private:

@@ -105,8 +105,7 @@ TEST_CASE("streams work with queues of one entry", "[testing][sq-full][cq-overfl
     options.completion_entries = 1;
     test::for_each_seed(options, [](hob::testing::simulation&) { return transfer(); });
 }
-TEST_CASE("1,000 completions at once come through a queue of 8 entries",
-          "[testing][cq-overflow]") {
+TEST_CASE("1,000 completions at once come through a queue of 8 entries", "[testing][cq-overflow]") {
     hob::testing::simulation_options options;
     options.submission_entries = 1024;
     options.completion_entries = 8;

@@ -27,8 +27,7 @@ inline hob::task<> accept_into(const hob::tcp_listener& listener, hob::tcp_strea
 }
 
 inline hob::task<> connect_pair(const hob::tcp_listener& listener, simulated_pair& pair) {
-    const auto connecting =
-        hob::create_task(connect_into(listener.local_address(), pair.client));
+    const auto connecting = hob::create_task(connect_into(listener.local_address(), pair.client));
     pair.server = co_await listener.accept();
     co_await connecting;
 }

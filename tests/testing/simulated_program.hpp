@@ -68,7 +68,7 @@ class bare_operation : public hob::detail::ring_operation {
             submit();
         return true;
     }
-    [[nodiscard]] int await_resume() const noexcept { return result_; }
+    int await_resume() const noexcept { return result_; }
 
   protected:
     bare_operation() = default;

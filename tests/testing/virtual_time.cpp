@@ -41,8 +41,7 @@ hob::task<> sleep_in_order(hob::testing::simulation&) {
     constexpr int count = 40;
     std::vector<hob::task_handle<>> sleepers;
     for (int each = 0; each != count; ++each)
-        sleepers.push_back(
-            hob::create_task(sleep_and_note((each * 7 % 20) * 1us, each, order)));
+        sleepers.push_back(hob::create_task(sleep_and_note((each * 7 % 20) * 1us, each, order)));
     for (const auto& each : sleepers)
         co_await each;
     std::vector<int> expected;

@@ -123,6 +123,8 @@ class scheduler {
                 return;
             ready_node* const next = std::exchange(next_, nullptr);
             if (next->is_callback()) {
+                // The coroutine that has returned is about to be destroyed.
+                running_ = nullptr;
                 static_cast<ready_callback*>(next)->run();
                 return;
             }

@@ -4,18 +4,17 @@
 
 #include <hob/core/error.hpp>
 #include <hob/core/intrusive_list.hpp>
+#include <hob/executor/pool_options.hpp>
 
 #include <pthread.h>
 #include <signal.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <condition_variable>
 #include <cstddef>
 #include <mutex>
-#include <stdexcept>
 #include <string>
 #include <thread>
 #include <utility>
@@ -24,28 +23,6 @@
 namespace hob {
 
 class thread_pool;
-
-/// Thrown for a job that a pool does not run because it was shut down.
-class pool_closed_error : public std::runtime_error {
-  public:
-    pool_closed_error() : std::runtime_error("the thread pool was shut down") {}
-};
-
-/// What a shutdown does with the jobs that have not started.
-enum class queued_jobs : unsigned char {
-    run,  ///< they run first
-    drop, ///< they never run; whoever awaits them gets a `pool_closed_error`
-};
-
-class thread_pool_options {
-  public:
-    thread_pool_options() = default;
-
-    /// Threads are made when jobs come that no idle thread can take, up to this number.
-    unsigned max_threads = std::min(32U, std::thread::hardware_concurrency() + 4);
-    /// Threads are called "name-1", "name-2", ...; the kernel keeps 15 characters.
-    std::string name = "hob-pool";
-};
 
 namespace detail {
 

@@ -2,7 +2,7 @@
 // Opening, syncing, truncating and closing a file: what the awaiters do.
 #pragma once
 
-#include <hob/fs/file_operations.hpp>
+#include <hob/fs/file_operation.hpp>
 
 #include <fcntl.h>
 #include <sys/types.h>

@@ -4,9 +4,9 @@
 
 #include <hob/core/awaitable.hpp>
 #include <hob/fs/control_operations.hpp>
-#include <hob/fs/file_operations.hpp>
 #include <hob/fs/open_file.hpp>
 #include <hob/fs/open_mode.hpp>
+#include <hob/fs/transfer_operations.hpp>
 
 #include <sys/stat.h>
 
@@ -21,9 +21,9 @@
 namespace hob {
 
 /// An open file. Move-only; the destructor closes it without waiting and drops the error, so a
-/// writer that wants to know awaits `close`. Reads of cached pages complete without a thread or a
-/// copy in between. Any number of operations may be in flight at once; none moves a file position,
-/// since each names its offset.
+/// writer that wants to know awaits `close`. Reads of cached pages complete without a thread in
+/// between. Any number of operations may be in flight at once; none moves a file position, since
+/// each names its offset.
 ///
 /// Everything but `size` is awaited, and throws `std::system_error` with the errno, the operation
 /// and the path, or `closed_error` if the file was closed or moved from. Buffers have to stay until

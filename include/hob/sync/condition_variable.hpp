@@ -61,8 +61,8 @@ class condition_variable {
     }
     /// Awaiting waits until `holds()` is true, which is asked at once and after each notify, with
     /// the mutex locked. Throws what `holds` throws.
-    template <std::predicate Predicate> [[nodiscard]] auto wait(mutex_guard& guard,
-                                                                Predicate&& holds) {
+    template <std::predicate Predicate>
+    [[nodiscard]] auto wait(mutex_guard& guard, Predicate&& holds) {
         detail::check_callable<Predicate>();
         return wait_until<std::decay_t<Predicate>>(guard, std::forward<Predicate>(holds));
     }

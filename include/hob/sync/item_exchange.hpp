@@ -223,12 +223,8 @@ template <class T, class Buffer> class item_exchange {
     /// How many items were ever taken in.
     [[nodiscard]] std::size_t accepted() const noexcept { return accepted_; }
 
-    [[nodiscard]] std::string describe_getters(const char* what) {
-        return getters_.describe(what);
-    }
-    [[nodiscard]] std::string describe_putters(const char* what) {
-        return putters_.describe(what);
-    }
+    [[nodiscard]] std::string describe_getters(const char* what) { return getters_.describe(what); }
+    [[nodiscard]] std::string describe_putters(const char* what) { return putters_.describe(what); }
 
   private:
     [[nodiscard]] bool is_waited_for() const noexcept {

@@ -163,9 +163,9 @@ template <class T, class Buffer> class basic_queue {
 
 } // namespace detail
 
-/// Items come out in the order in which they were put, and tasks that wait, for an item or for room,
-/// are served in the order of coming; nobody gets ahead. Memory is allocated when the queue becomes
-/// longer than it ever was, and not otherwise.
+/// Items come out in the order in which they were put, and tasks that wait, for an item or for
+/// room, are served in the order of coming; nobody gets ahead. Memory is allocated when the queue
+/// becomes longer than it ever was, and not otherwise.
 ///
 ///     hob::queue<std::string> lines(64);
 ///     co_await lines.put("hello");

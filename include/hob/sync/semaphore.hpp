@@ -49,7 +49,8 @@ class semaphore {
 
     /// Awaiting waits for a unit, and gives a `semaphore_permit`, which releases it when it is
     /// destroyed; `detach` it if somebody else releases. A task that is cancelled while it waits
-    /// takes nothing; one that already got its unit keeps it. Throws `usage_error` in a second loop.
+    /// takes nothing; one that already got its unit keeps it. Throws `usage_error` in a second
+    /// loop.
     [[nodiscard]] auto acquire() noexcept {
         return detail::deferred<detail::acquire_operation, semaphore&>(*this);
     }

@@ -6,9 +6,8 @@
 #include <hob/testing/simulated_sockets.hpp>
 #include <hob/testing/simulation_options.hpp>
 
-#include <liburing.h>
-
 #include <fcntl.h>
+#include <liburing.h>
 #include <poll.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
@@ -149,9 +148,8 @@ class simulated_operations {
             return returned(::openat(entry.fd, pointer<const char>(entry.addr),
                                      static_cast<int>(entry.open_flags), entry.len));
         case IORING_OP_FSYNC:
-            return returned((entry.fsync_flags & IORING_FSYNC_DATASYNC) != 0
-                                ? ::fdatasync(entry.fd)
-                                : ::fsync(entry.fd));
+            return returned((entry.fsync_flags & IORING_FSYNC_DATASYNC) != 0 ? ::fdatasync(entry.fd)
+                                                                             : ::fsync(entry.fd));
         default:
             return -EINVAL;
         }

@@ -7,7 +7,6 @@
 #include <hob/testing/simulation_options.hpp>
 
 #include <liburing.h>
-
 #include <poll.h>
 
 #include <algorithm>
