@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT
 // With warm pools, neither an operation nor a task allocates.
 #include "../catch.hpp"
-
 #include "support/program.hpp"
 
 #include <hob/as_result.hpp>
@@ -25,10 +24,10 @@ std::atomic<long> deallocations = 0;
 
 void* counted_allocation(std::size_t size, std::size_t alignment) {
     allocations.fetch_add(1, std::memory_order_relaxed);
-    void* const memory = alignment <= alignof(std::max_align_t)
-                             ? std::malloc(size == 0 ? 1 : size)
-                             : std::aligned_alloc(alignment, (size + alignment - 1) / alignment *
-                                                                 alignment);
+    void* const memory =
+        alignment <= alignof(std::max_align_t)
+            ? std::malloc(size == 0 ? 1 : size)
+            : std::aligned_alloc(alignment, (size + alignment - 1) / alignment * alignment);
     if (memory == nullptr)
         throw std::bad_alloc();
     return memory;

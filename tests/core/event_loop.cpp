@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT
 // The life of a loop: run, stop, close, and what goes wrong around them.
 #include "../catch.hpp"
-
 #include "support/child_process.hpp"
 #include "support/program.hpp"
 
@@ -562,8 +561,7 @@ TEST_CASE("a timer, an operation, a callback or a thread-safe handle is no deadl
     }
 }
 
-TEST_CASE("the last thread-safe handle posts, goes away, and that is no deadlock",
-          "[deadlock]") {
+TEST_CASE("the last thread-safe handle posts, goes away, and that is no deadlock", "[deadlock]") {
     // The loop looks at its inbox and at the number of handles: in an order that cannot lose.
     test::program program;
     auto main = [&]() -> hob::task<> {
@@ -622,8 +620,8 @@ TEST_CASE("a broken invariant stops the process with a diagnostic, in every buil
         return 0;
     });
     CHECK(child.signal == SIGABRT);
-    CHECK_THAT(child.errors, Contains("hob: internal error: the sky fell") &&
-                                 Contains("event_loop.cpp"));
+    CHECK_THAT(child.errors,
+               Contains("hob: internal error: the sky fell") && Contains("event_loop.cpp"));
 }
 
 TEST_CASE("a process that leaves with operations under way ends", "[exit-hang]") {

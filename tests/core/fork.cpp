@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT
 // A process that forks while it has a loop.
 #include "../catch.hpp"
-
 #include "support/child_process.hpp"
 #include "support/program.hpp"
 
@@ -75,8 +74,7 @@ TEST_CASE("a forked child may run a loop of its own", "[fork-child]") {
     CHECK(program.run(test::value_now(1)) == 1);
 }
 
-TEST_CASE("a child that is forked inside a task leaves the loop with fork_error",
-          "[fork-child]") {
+TEST_CASE("a child that is forked inside a task leaves the loop with fork_error", "[fork-child]") {
     const auto mode = GENERATE(hob::ring_mode::defer_taskrun, hob::ring_mode::plain);
     // One operation is in the kernel, and one is queued and not yet submitted.
     test::program program(mode);
@@ -98,9 +96,7 @@ TEST_CASE("a child that is forked inside a task leaves the loop with fork_error"
             // In the child this coroutine cannot go on; the loop is left by an exception, so the
             // rest happens in a copy of the program's main function.
             try {
-                auto doomed = []() -> hob::task<> {
-                    co_await hob::sleep_for(1ms);
-                };
+                auto doomed = []() -> hob::task<> { co_await hob::sleep_for(1ms); };
                 // The loop is being run by the parent's frames.
                 hob::run(doomed());
                 return 1;
@@ -125,8 +121,7 @@ TEST_CASE("a child that is forked inside a task leaves the loop with fork_error"
     ::close(descriptor);
 }
 
-TEST_CASE("run throws fork_error in a child that goes on in its parent's task",
-          "[fork-child]") {
+TEST_CASE("run throws fork_error in a child that goes on in its parent's task", "[fork-child]") {
     const auto mode = GENERATE(hob::ring_mode::defer_taskrun, hob::ring_mode::plain);
     const bool with_operation = GENERATE(true, false);
     int status = 0;
@@ -172,8 +167,7 @@ TEST_CASE("run throws fork_error in a child that goes on in its parent's task",
     CHECK(parent_sum == 110);
 }
 
-TEST_CASE("a child closes its copy of the loop without disturbing the parent's",
-          "[fork-child]") {
+TEST_CASE("a child closes its copy of the loop without disturbing the parent's", "[fork-child]") {
     const auto mode = GENERATE(hob::ring_mode::defer_taskrun, hob::ring_mode::plain);
     auto looper = std::make_unique<test::program>(mode);
     const int descriptor = ::eventfd(0, EFD_CLOEXEC);

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT
 // Many operations on small rings.
 #include "../catch.hpp"
-
 #include "support/child_process.hpp"
 #include "support/program.hpp"
 
@@ -36,8 +35,7 @@ auto both_modes() {
 
 } // namespace
 
-TEST_CASE("ten thousand operations complete through a submission queue of one entry",
-          "[sq-full]") {
+TEST_CASE("ten thousand operations complete through a submission queue of one entry", "[sq-full]") {
     test::program program(small_ring(both_modes(), 1, 0));
     int done = 0;
     auto operation = [&]() -> hob::task<> {
@@ -187,16 +185,15 @@ TEST_CASE("a million operations that are complete at their submission do not rec
     program.run(main());
 }
 
-TEST_CASE("a completion for an operation that is not under way stops the process",
-          "[stray-cqe]") {
+TEST_CASE("a completion for an operation that is not under way stops the process", "[stray-cqe]") {
     const test::child_result child = test::in_child([] {
         auto main = []() -> hob::task<> {
             auto& ring = hob::detail::reactor::here().kernel();
             test::nop_operation idle;
             io_uring_sqe* const entry = ring.next_sqe();
             io_uring_prep_nop(entry);
-            entry->user_data = reinterpret_cast<std::uintptr_t>(
-                static_cast<hob::detail::ring_operation*>(&idle));
+            entry->user_data =
+                reinterpret_cast<std::uintptr_t>(static_cast<hob::detail::ring_operation*>(&idle));
             co_await test::nop();
             co_await test::nop();
         };

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT
 // The order in which a loop runs things, and how much of them in a turn.
 #include "../catch.hpp"
-
 #include "support/program.hpp"
 
 #include <hob/gather.hpp>
@@ -175,8 +174,7 @@ TEST_CASE("a task whose awaits never suspend yields after at most 128 of them", 
     CHECK(most >= 100);
 }
 
-TEST_CASE("the budget also holds for branches that start in a step that has spent it",
-          "[budget]") {
+TEST_CASE("the budget also holds for branches that start in a step that has spent it", "[budget]") {
     test::program program;
     long most = 0;
     long since = 0;
@@ -292,8 +290,8 @@ TEST_CASE("an exception in a callback is reported, and the others of the turn st
         CHECK(report.task.empty());
     }
     std::sort(found.begin(), found.end());
-    CHECK(found == std::vector<std::string>{"an exception that is no std::exception", "soon",
-                                            "threadsafe"});
+    CHECK(found ==
+          std::vector<std::string>{"an exception that is no std::exception", "soon", "threadsafe"});
 }
 
 TEST_CASE("a fatal exception in a callback leaves run", "[fatal-exc]") {

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT
 // A ring that cannot be set up.
 #include "../catch.hpp"
-
 #include "support/child_process.hpp"
 #include "support/program.hpp"
 
@@ -68,12 +67,11 @@ TEST_CASE("a forbidden or missing io_uring gives a typed error that says what to
         {EIO, "io_uring_setup failed"},
     }));
     const auto mode = GENERATE(hob::ring_mode::automatic, hob::ring_mode::plain);
-    const test::child_result child =
-        test::in_child([error = error, mode] {
-            if (!forbid_io_uring(error))
-                return 50;
-            return fail_to_make_a_loop(error, mode);
-        });
+    const test::child_result child = test::in_child([error = error, mode] {
+        if (!forbid_io_uring(error))
+            return 50;
+        return fail_to_make_a_loop(error, mode);
+    });
     CHECK(child.code == 0);
     CHECK_THAT(child.errors, Contains("cannot set up io_uring: ") && Contains(advice));
 }

@@ -52,8 +52,7 @@ TEST_CASE("timers come in the order of their deadlines", "[timer-order]") {
     CHECK_FALSE(timers.front().is_armed());
 }
 
-TEST_CASE("timers with the same deadline come in the order of their creation",
-          "[timer-order]") {
+TEST_CASE("timers with the same deadline come in the order of their creation", "[timer-order]") {
     timer_queue queue;
     std::deque<timer> timers;
     constexpr int count = 10'000;
@@ -197,12 +196,11 @@ TEST_CASE("durations of any unit become nanoseconds, never fewer", "[timer-overf
     CHECK(saturating_nanoseconds(std::chrono::duration<double>(-1e300)) == nanoseconds::min());
     const double infinity = std::numeric_limits<double>::infinity();
     CHECK(saturating_nanoseconds(std::chrono::duration<double>(infinity)) == nanoseconds::max());
-    CHECK(saturating_nanoseconds(std::chrono::duration<double>(-infinity)) ==
-          nanoseconds::min());
+    CHECK(saturating_nanoseconds(std::chrono::duration<double>(-infinity)) == nanoseconds::min());
     CHECK(saturating_nanoseconds(std::chrono::duration<float>(2.5F)) == 2500ms);
     CHECK(saturating_nanoseconds(std::chrono::duration<unsigned char>(255)) == 255s);
-    CHECK(saturating_nanoseconds(
-              std::chrono::duration<std::uint64_t, std::nano>(UINT64_MAX)) == nanoseconds::max());
+    CHECK(saturating_nanoseconds(std::chrono::duration<std::uint64_t, std::nano>(UINT64_MAX)) ==
+          nanoseconds::max());
 }
 
 TEST_CASE("timers cannot be copied or moved", "[pinned]") {

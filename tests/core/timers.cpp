@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: MIT
 #include "../catch.hpp"
-
 #include "support/program.hpp"
 
 #include <hob/gather.hpp>
@@ -250,8 +249,7 @@ TEST_CASE("cancelled sleepers leave the timer queue", "[timer-prune][sleep-cance
     program.run(main());
 }
 
-TEST_CASE("a timer's callback cancels and reschedules itself and others",
-          "[timer-reentrant]") {
+TEST_CASE("a timer's callback cancels and reschedules itself and others", "[timer-reentrant]") {
     test::program program;
     std::string log;
     std::vector<hob::call_handle> handles(3);

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: MIT
 #include "../catch.hpp"
-
 #include "support/program.hpp"
 
 #include <hob/debug/task_dump.hpp>

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT
 // The loop's exception handler, callbacks that throw, and fatal exceptions.
 #include "../catch.hpp"
-
 #include "support/child_process.hpp"
 #include "support/loops.hpp"
 #include "support/program.hpp"
@@ -42,9 +41,8 @@ TEST_CASE("a handler that throws falls back to standard error, and the loop goes
           "[handler-throws]") {
     const auto result = test::in_child([] {
         test::program program;
-        program.loop().set_exception_handler([](const hob::exception_context&) {
-            throw std::runtime_error("from the handler");
-        });
+        program.loop().set_exception_handler(
+            [](const hob::exception_context&) { throw std::runtime_error("from the handler"); });
         int after = 0;
         auto main = [&]() -> hob::task<> {
             hob::create_task(fail("first failure")).set_name("first");
@@ -256,9 +254,7 @@ TEST_CASE("a fatal exception of a cleanup during a stop leaves run", "[fatal-exc
     now.open();
     gate never;
     test::program program(test::any_loop());
-    auto body = [&]() -> hob::task<> {
-        co_await hob::finally(never.wait(), fail_fatally(now));
-    };
+    auto body = [&]() -> hob::task<> { co_await hob::finally(never.wait(), fail_fatally(now)); };
     auto main = [&]() -> hob::task<> {
         auto handle = hob::create_task(body());
         co_await test::settle();

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: MIT
 #include "../catch.hpp"
-
 #include "support/program.hpp"
 
 #include <hob/finally.hpp>
@@ -29,9 +28,9 @@ TEST_CASE("the results of a gather are in the order of its arguments", "[gather-
     };
     auto main = [&]() -> hob::task<> {
         auto opening = hob::create_task(opener());
-        auto results = co_await hob::gather(test::value_after(gates[0], 10),
-                                            test::value_after(gates[1], 11),
-                                            test::value_after(gates[2], 12), test::value_now(13));
+        auto results =
+            co_await hob::gather(test::value_after(gates[0], 10), test::value_after(gates[1], 11),
+                                 test::value_after(gates[2], 12), test::value_now(13));
         CHECK(results == std::tuple(10, 11, 12, 13));
         co_await opening;
     };
@@ -172,9 +171,8 @@ TEST_CASE("a synchronous failure does not keep later branches of a gather from r
         ran = true;
     };
     auto main = [&]() -> hob::task<> {
-        CHECK_THROWS_WITH(co_await hob::gather(test::failure_now("a"), test::failure_now("b"),
-                                               late()),
-                          "a");
+        CHECK_THROWS_WITH(
+            co_await hob::gather(test::failure_now("a"), test::failure_now("b"), late()), "a");
         CHECK(ran);
         std::vector<hob::task<int>> tasks;
         tasks.push_back(test::value_now(1));
@@ -248,15 +246,13 @@ TEST_CASE("cancelling a gather cancels every branch and waits for all cleanups",
     CHECK(program.reports.empty());
 }
 
-TEST_CASE("a gather that had finished when it was cancelled gives its values",
-          "[gather-cancel]") {
+TEST_CASE("a gather that had finished when it was cancelled gives its values", "[gather-cancel]") {
     test::program program;
     gate both;
     bool delivered = false;
     bool passed = false;
     auto gathering = [&]() -> hob::task<> {
-        auto results =
-            co_await hob::gather(test::value_after(both, 1), test::value_after(both, 2));
+        auto results = co_await hob::gather(test::value_after(both, 1), test::value_after(both, 2));
         delivered = results == std::tuple(1, 2);
         co_await hob::yield();
         passed = true;
@@ -286,9 +282,7 @@ TEST_CASE("an exception of a branch of a cancelled gather is reported once", "[g
         co_await hob::finally(test::settle(1), cleanup());
         throw std::runtime_error("late");
     };
-    auto gathering = [&]() -> hob::task<> {
-        co_await hob::gather(shielded_failure(), stubborn());
-    };
+    auto gathering = [&]() -> hob::task<> { co_await hob::gather(shielded_failure(), stubborn()); };
     auto main = [&]() -> hob::task<> {
         auto handle = hob::create_task(gathering());
         co_await test::settle();

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT
 // When a task runs, when it ends, and what is left of it.
 #include "../catch.hpp"
-
 #include "support/loops.hpp"
 #include "support/program.hpp"
 
@@ -81,8 +80,7 @@ TEST_CASE("a task that is destroyed before it starts runs nothing and frees its 
     CHECK(alive == 0);
 }
 
-TEST_CASE("in debug mode a task that nobody awaited is reported once, by name",
-          "[never-awaited]") {
+TEST_CASE("in debug mode a task that nobody awaited is reported once, by name", "[never-awaited]") {
     test::program program(test::any_loop());
     int alive = 0;
     auto main = [&]() -> hob::task<> {

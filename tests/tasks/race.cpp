@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: MIT
 #include "../catch.hpp"
-
 #include "support/program.hpp"
 
 #include <hob/finally.hpp>
@@ -19,9 +18,9 @@ TEST_CASE("the first branch of a race to succeed wins", "[race]") {
     std::array<gate, 3> gates;
     auto main = [&]() -> hob::task<> {
         hob::event_loop::current().call_soon([&] { gates[1].open(); });
-        auto winner = co_await hob::race(test::value_after(gates[0], 10),
-                                         test::value_after(gates[1], 11),
-                                         test::value_after(gates[2], 12));
+        auto winner =
+            co_await hob::race(test::value_after(gates[0], 10), test::value_after(gates[1], 11),
+                               test::value_after(gates[2], 12));
         CHECK(winner.index() == 1);
         CHECK(std::get<1>(winner) == 11);
     };
@@ -161,8 +160,7 @@ TEST_CASE("a race in which everyone fails throws all exceptions in the order of 
         std::vector<std::string> messages;
         try {
             co_await hob::race(test::failure_after(gates[0], "third"),
-                               test::failure_after(gates[1], "second"),
-                               test::failure_now("first"));
+                               test::failure_after(gates[1], "second"), test::failure_now("first"));
         } catch (const hob::exception_group& group) {
             messages = test::messages(group);
         }
@@ -348,8 +346,7 @@ TEST_CASE("a race over nothing is refused", "[race]") {
         CHECK_THROWS_AS(co_await hob::race(std::vector<hob::task<int>>()), hob::usage_error);
         CHECK_THROWS_AS(co_await hob::race(std::vector<hob::task<>>()), hob::usage_error);
         hob::task<int> empty(nullptr);
-        CHECK_THROWS_AS(co_await hob::race(test::value_now(1), std::move(empty)),
-                        hob::usage_error);
+        CHECK_THROWS_AS(co_await hob::race(test::value_now(1), std::move(empty)), hob::usage_error);
     };
     program.run(main());
 }
@@ -381,9 +378,9 @@ TEST_CASE("races nest, and the losers of the inner one end before the outer retu
     };
     auto main = [&]() -> hob::task<> {
         hob::event_loop::current().call_soon([&] { win.open(); });
-        auto winner = co_await hob::race(hob::race(waiting(), waiting()),
-                                         hob::race(waiting(), test::value_after(win, 4)),
-                                         waiting());
+        auto winner =
+            co_await hob::race(hob::race(waiting(), waiting()),
+                               hob::race(waiting(), test::value_after(win, 4)), waiting());
         CHECK(winner.index() == 1);
         CHECK(std::get<1>(std::get<1>(winner)) == 4);
         CHECK(alive == 0);

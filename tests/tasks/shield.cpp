@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: MIT
 #include "../catch.hpp"
-
 #include "support/program.hpp"
 
 #include <hob/finally.hpp>
@@ -92,7 +91,9 @@ TEST_CASE("a task that only shields ends with its value although it was cancelle
           "[shield-outer]") {
     test::program program;
     gate open;
-    auto outer = [&]() -> hob::task<int> { co_return co_await hob::shield(test::value_after(open, 3)); };
+    auto outer = [&]() -> hob::task<int> {
+        co_return co_await hob::shield(test::value_after(open, 3));
+    };
     auto main = [&]() -> hob::task<> {
         auto handle = hob::create_task(outer());
         co_await test::settle();
@@ -105,8 +106,7 @@ TEST_CASE("a task that only shields ends with its value although it was cancelle
     program.run(main());
 }
 
-TEST_CASE("a shielded join of a task that was cancelled throws cancelled_error",
-          "[shield-inner]") {
+TEST_CASE("a shielded join of a task that was cancelled throws cancelled_error", "[shield-inner]") {
     test::program program;
     gate never;
     auto main = [&]() -> hob::task<> {
@@ -122,9 +122,7 @@ TEST_CASE("a failure behind the shield of a cancelled task is seen exactly once"
           "[shield-late-exc]") {
     test::program program;
     gate open;
-    auto outer = [&]() -> hob::task<> {
-        co_await hob::shield(test::failure_after(open, "late"));
-    };
+    auto outer = [&]() -> hob::task<> { co_await hob::shield(test::failure_after(open, "late")); };
     SECTION("by the handler, if nobody awaits the task") {
         auto main = [&]() -> hob::task<> {
             {

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT
 // Task groups whose tasks do not fail.
 #include "../catch.hpp"
-
 #include "support/program.hpp"
 
 #include <hob/finally.hpp>
@@ -299,8 +298,7 @@ TEST_CASE("a timeout around a task group leaves no child alive", "[tg-ext-cancel
         co_await child();
     };
     auto main = [&]() -> hob::task<> {
-        CHECK_THROWS_AS(co_await hob::timeout(1ms, hob::with_task_group(body)),
-                        hob::timeout_error);
+        CHECK_THROWS_AS(co_await hob::timeout(1ms, hob::with_task_group(body)), hob::timeout_error);
         CHECK(alive == 0);
         co_await hob::yield();
     };

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT
 // Task groups that are cancelled, from outside or by `task_group::cancel`.
 #include "../catch.hpp"
-
 #include "support/program.hpp"
 
 #include <hob/finally.hpp>
@@ -213,8 +212,8 @@ TEST_CASE("a child that is started in a group that is being cancelled is born ca
         CHECK(handle.cancelled() == from_outside);
     };
     program.run(main());
-    CHECK(log == strings{"newborn started", "newborn started", "newborn stopped",
-                         "newborn stopped"});
+    CHECK(log ==
+          strings{"newborn started", "newborn started", "newborn stopped", "newborn stopped"});
 }
 
 TEST_CASE("task_group::cancel ends the group without an error", "[tg-cancel-one]") {

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT
 // Task groups in which something fails.
 #include "../catch.hpp"
-
 #include "support/program.hpp"
 
 #include <hob/finally.hpp>
@@ -219,8 +218,7 @@ TEST_CASE("nested groups wrap an exception once a level", "[tg-nest]") {
     CHECK(program.reports.empty());
 }
 
-TEST_CASE("an inner and an outer group that fail in the same turn keep both errors",
-          "[tg-both]") {
+TEST_CASE("an inner and an outer group that fail in the same turn keep both errors", "[tg-both]") {
     test::program program;
     gate never;
     gate failing;
@@ -270,8 +268,7 @@ TEST_CASE("an inner and an outer group that fail in the same turn keep both erro
     program.run(main());
 }
 
-TEST_CASE("after the exception of a group was caught its caller is not cancelled",
-          "[tg-noleak]") {
+TEST_CASE("after the exception of a group was caught its caller is not cancelled", "[tg-noleak]") {
     test::program program;
     gate open;
     auto failing_body = [](hob::task_group& group) -> hob::task<> {
@@ -361,8 +358,8 @@ TEST_CASE("children that start siblings while the group aborts are all stopped",
                 }
             }
         }
-        static hob::task<> grow(hob::task_group& group, gate& wait, int& alive_heads,
-                                int& refusals, int& born) {
+        static hob::task<> grow(hob::task_group& group, gate& wait, int& alive_heads, int& refusals,
+                                int& born) {
             const test::counted self(alive_heads);
             ++born;
             const neck regrow(group, wait, alive_heads, refusals, born);

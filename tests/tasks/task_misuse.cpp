@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT
 // Tasks and handles in unusual hands, and parameters on every way out.
 #include "../catch.hpp"
-
 #include "support/loops.hpp"
 #include "support/program.hpp"
 
@@ -39,8 +38,7 @@ TEST_CASE("a task is awaited once", "[value]") {
     program.run(main());
 }
 
-TEST_CASE("a task that somebody awaits cannot be awaited, moved or started by another",
-          "[value]") {
+TEST_CASE("a task that somebody awaits cannot be awaited, moved or started by another", "[value]") {
     gate open;
     test::program program(test::any_loop());
     int runs = 0;
@@ -187,7 +185,9 @@ TEST_CASE("parameters are destroyed once on every way out", "[never-awaited][can
             co_await returned;
             CHECK_THROWS(co_await failed);
             CHECK(alive == 1);
-            { const auto never_awaited = body(counted(alive), open, false); }
+            {
+                const auto never_awaited = body(counted(alive), open, false);
+            }
             CHECK(alive == 1);
             CHECK_FALSE(closed.done());
         };
@@ -283,8 +283,7 @@ TEST_CASE("a callback may drop its own handle", "[destroy-in-cb]") {
     CHECK(alive == 0);
 }
 
-TEST_CASE("in debug mode a race reports no task that it had no need to start",
-          "[never-awaited]") {
+TEST_CASE("in debug mode a race reports no task that it had no need to start", "[never-awaited]") {
     test::program program;
     program.loop().set_debug(true);
     auto main = [&]() -> hob::task<> {

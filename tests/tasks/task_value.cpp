@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT
 // What a task may give, and how it is delivered.
 #include "../catch.hpp"
-
 #include "support/loops.hpp"
 #include "support/program.hpp"
 
