@@ -238,9 +238,12 @@ template <class T = void> class task_handle {
     /// Returns false, and changes nothing, when it has ended.
     /// Throws `wrong_thread_error` on a thread other than the loop's.
     bool cancel() const {
-        if (detail::current_scheduler == nullptr && !done())
-            record_->home().require_usable();
-        return record_->cancel();
+        if (done())
+            return false;
+        detail::scheduler& home = record_->home();
+        if (&home != detail::current_scheduler)
+            home.require_usable();
+        return record_->cancel(home);
     }
     /// Whether the task has ended, in whichever way.
     [[nodiscard]] bool done() const noexcept { return record_->is_done(); }

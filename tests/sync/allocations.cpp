@@ -89,7 +89,8 @@ TEST_CASE("primitives do not allocate") {
         co_await both();
         const long before = allocations;
         co_await both();
-        CHECK(allocations - before == 2); // the records of the two tasks
+        CHECK(before > 0);
+        CHECK(allocations == before);
     };
     program.run(main());
 }

@@ -57,8 +57,11 @@ class scope : public ready_callback {
         return state_ != state::done && (state_ != state::unstarted || frame_ != nullptr);
     }
 
-    /// Requests cancellation. Returns false, and changes nothing, when the scope has ended.
-    bool cancel() noexcept {
+    /// Requests cancellation, inside a turn of the scope's own loop. Returns false, and changes
+    /// nothing, when the scope has ended.
+    bool cancel() noexcept { return cancel(scheduler::here()); }
+    /// The same on the thread of `loop`, whose scope this is.
+    bool cancel(scheduler& loop) noexcept {
         if (!is_alive() || state_ == state::ending)
             return false;
         if (cancelled_)
@@ -66,7 +69,6 @@ class scope : public ready_callback {
         cancelled_ = true;
         if (state_ == state::unstarted)
             never_start_ = true;
-        scheduler& loop = current_scheduler != nullptr ? scheduler::here() : home();
         if (state_ == state::waiting && !queued_) {
             queued_ = true;
             loop.push_before_submission(*this);
