@@ -112,8 +112,10 @@ template <class... Ts> class race_operation final : public race_base {
     }
     template <std::size_t Index> void start_one(bool born_cancelled) noexcept {
         // Whoever finishes without suspending has won before the next one starts.
-        if (is_decided())
+        if (is_decided()) {
+            std::get<Index>(coroutines_).discard();
             return;
+        }
         one_more();
         std::get<Index>(branches_).start_now(*std::get<Index>(coroutines_).release(),
                                              born_cancelled);
@@ -178,7 +180,11 @@ template <class T> class race_range_operation final : public race_base {
             branches_.emplace_back(*this);
         }
         return run_branches(awaiting.promise(), [this](bool born_cancelled) {
-            for (std::size_t index = 0; index != branches_.size() && !is_decided(); ++index) {
+            for (std::size_t index = 0; index != branches_.size(); ++index) {
+                if (is_decided()) {
+                    coroutines_[index].discard();
+                    continue;
+                }
                 one_more();
                 branches_[index].start_now(*coroutines_[index].release(), born_cancelled);
             }

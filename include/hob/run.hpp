@@ -143,7 +143,7 @@ class runner {
     /// running loop.
     template <class T> T run(task<T> main) {
         event_loop& loop = *loop_;
-        loop.require_usable();
+        loop.require_startable();
         detail::task_record<T>& record =
             detail::spawn<detail::task_record<T>>(loop, loop, loop.tasks(), main, false);
         // Keeps the record. A fatal error or a deadlock leaves the task alive in its loop.

@@ -13,7 +13,7 @@
 namespace hob {
 namespace detail {
 
-class sleep_operation final : public timed_operation {
+class sleep_operation : public timed_operation {
   public:
     explicit sleep_operation(time_point deadline) noexcept { set_deadline(deadline); }
 
@@ -60,6 +60,18 @@ class [[nodiscard("a yield does nothing until it is awaited")]] yield_awaiter
     static constexpr void await_resume() noexcept {}
 };
 
+/// A sleep whose time counts from the await on.
+class sleep_for_operation final : public sleep_operation {
+  public:
+    explicit sleep_for_operation(std::chrono::nanoseconds delay) noexcept
+        : sleep_operation(time_point(delay)) {}
+
+    template <hob_promise Promise> bool await_suspend(std::coroutine_handle<Promise> awaiting) {
+        set_deadline(saturating_add(reactor::here().now(), deadline().time_since_epoch()));
+        return sleep_operation::await_suspend(awaiting);
+    }
+};
+
 } // namespace detail
 
 /// Waits until the loop's clock has reached `when`, never less. Cancellation removes the timer.
@@ -68,12 +80,12 @@ inline auto sleep_until(detail::time_point when) {
     return detail::deferred<detail::sleep_operation, detail::time_point>(when);
 }
 
-/// Waits for `delay`, never less. One that is not positive has passed by the next turn. Durations
-/// beyond the clock's range mean for ever. Throws `usage_error` for NaN. Cancellation removes the
-/// timer.
+/// Waits for `delay`, counted from the await on, never less. One that is not positive has passed by
+/// the next turn. Durations beyond the clock's range mean for ever. Throws `usage_error` for NaN.
+/// Cancellation removes the timer.
 template <class Rep, class Period> auto sleep_for(std::chrono::duration<Rep, Period> delay) {
-    return detail::deferred<detail::sleep_operation, detail::time_point>(
-        detail::deadline_after(detail::reactor::current().now(), delay));
+    return detail::deferred<detail::sleep_for_operation, std::chrono::nanoseconds>(
+        detail::deadline_after(detail::time_point(), delay).time_since_epoch());
 }
 
 /// Lets the other ready tasks run once: asyncio's `sleep(0)`.

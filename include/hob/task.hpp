@@ -174,6 +174,12 @@ template <class T> class [[nodiscard("a task does nothing until it is awaited")]
         return child_->result().get();
     }
 
+    /// Destroys a coroutine that was not started on purpose.
+    void discard() noexcept {
+        if (child_ != nullptr && !started_)
+            std::exchange(child_, nullptr)->coroutine().destroy();
+    }
+
     /// For combinators: gives up the coroutine. Null when there is none.
     [[nodiscard]] promise_type* release() noexcept { return std::exchange(child_, nullptr); }
 
@@ -199,6 +205,7 @@ template <class T> class [[nodiscard("a task does nothing until it is awaited")]
     /// The budget of synchronous awaits is spent: other tasks get their turn first.
     bool start_in_a_later_turn(detail::promise_base& caller, detail::scheduler& loop) noexcept {
         if (caller.owner().is_cancelled()) {
+            discard();
             caller.owner().stop_at(caller);
             return true;
         }

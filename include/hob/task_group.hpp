@@ -97,6 +97,8 @@ class task_group : private detail::task_owner {
     void task_ended(detail::task_scope& ended, const std::exception_ptr& error) noexcept override {
         children_.remove(ended);
         --live_;
+        if (ended.has_been_stopped() && owner_.waiter().owner().is_cancelled())
+            any_stopped_ = true;
         if (error) {
             if (detail::is_fatal(error))
                 home().fail(error);
@@ -111,6 +113,7 @@ class task_group : private detail::task_owner {
     std::size_t live_ = 0;
     bool cancelled_ = false;
     bool ended_ = false;
+    bool any_stopped_ = false; ///< because the awaiting task was cancelled
 };
 
 namespace detail {
@@ -128,7 +131,7 @@ class task_group_operation final : public combinator, public task_group {
                 task<T> coroutine = body_(static_cast<task_group&>(*this));
                 require_root(coroutine);
                 one_more();
-                branch_.start_now(*coroutine.release(), born_cancelled);
+                branch_.start_now(*coroutine.release(), born_cancelled || cancelled_);
             } catch (...) {
                 fail(std::current_exception());
             }
@@ -186,7 +189,6 @@ class task_group_operation final : public combinator, public task_group {
 
     Body body_;
     branch<T> branch_;
-    bool any_stopped_ = false;
 };
 
 } // namespace detail

@@ -105,15 +105,14 @@ template <class Step> long allocations_of(Step step) {
 
 TEST_CASE("the counting operators count", "[alloc]") {
     auto step = []() -> hob::task<> {
-        delete new int(1);
+        // A direct call, which no compiler leaves out.
+        ::operator delete(::operator new(1));
         co_return;
     };
     CHECK(allocations_of(step) >= rounds);
 }
 
 TEST_CASE("awaiting a task does not allocate", "[alloc]") {
-    auto step = []() -> hob::task<> { CHECK(co_await test::value_now(1) == 1); };
-    CHECK(allocations_of(step) < rounds * 20);
     int sum = 0;
     auto bare = [&]() -> hob::task<> { sum += co_await test::value_now(1); };
     CHECK(allocations_of(bare) == 0);

@@ -1,4 +1,4 @@
-// expect: deleted|private
+// expect: deleted|private|abstract
 #include <hob/hob.hpp>
 
 hob::task<> g() {

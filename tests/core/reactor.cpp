@@ -39,7 +39,8 @@ TEST_CASE("ten thousand operations complete through a submission queue of one en
     test::program program(small_ring(both_modes(), 1, 0));
     int done = 0;
     auto operation = [&]() -> hob::task<> {
-        CHECK(co_await test::nop() == 0);
+        const int result = co_await test::nop();
+        CHECK(result == 0);
         ++done;
     };
     auto body = [&](hob::task_group& group) -> hob::task<> {
@@ -77,7 +78,8 @@ TEST_CASE("a thousand completions at once overflow a queue of eight and all arri
     const int descriptor = ::eventfd(0, EFD_CLOEXEC);
     int done = 0;
     auto polling = [&]() -> hob::task<> {
-        CHECK((co_await test::poll_readable(descriptor) & 1) != 0);
+        const int ready = co_await test::poll_readable(descriptor);
+        CHECK((ready & 1) != 0);
         ++done;
     };
     auto body = [&](hob::task_group& group) -> hob::task<> {

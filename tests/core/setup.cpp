@@ -161,7 +161,10 @@ TEST_CASE("a ring's mode and size can be chosen, and the loop says what it got",
         CHECK_THAT(description, Contains("COOP_TASKRUN"));
     if (mode == hob::ring_mode::defer_taskrun)
         CHECK_THAT(description, Contains("DEFER_TASKRUN"));
-    auto main = [&]() -> hob::task<> { CHECK(co_await test::nop() == 0); };
+    auto main = [&]() -> hob::task<> {
+        const int result = co_await test::nop();
+        CHECK(result == 0);
+    };
     program.run(main());
 }
 

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT
 // Operations that complete while they are being cancelled, or refuse.
 #include "../catch.hpp"
-
 #include "support/loops.hpp"
 #include "support/program.hpp"
 

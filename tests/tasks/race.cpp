@@ -361,7 +361,8 @@ TEST_CASE("a race does not cancel the task behind a losing handle", "[race]") {
         CHECK(winner.index() == 1);
         CHECK_FALSE(handle.done());
         slow.open();
-        CHECK(co_await handle == 6);
+        const int value = co_await handle;
+        CHECK(value == 6);
     };
     program.run(main());
 }
@@ -398,6 +399,9 @@ TEST_CASE("branches beyond the inline limit race in later turns", "[race]") {
         auto winner = co_await hob::race(never.wait(), self(self, depth - 1));
         co_return std::get<1>(winner) + 1;
     };
-    auto main = [&]() -> hob::task<> { CHECK(co_await level(level, 1000) == 1001); };
+    auto main = [&]() -> hob::task<> {
+        const int levels = co_await level(level, 1000);
+        CHECK(levels == 1001);
+    };
     program.run(main());
 }

@@ -24,8 +24,10 @@ TEST_CASE("a shield passes values, references and exceptions", "[shield-pass]") 
     };
     auto main = [&]() -> hob::task<> {
         hob::event_loop::current().call_soon([&] { open.open(); });
-        CHECK(*co_await hob::shield(make()) == 8);
-        CHECK(&co_await hob::shield(refer()) == &target);
+        const auto pointer = co_await hob::shield(make());
+        CHECK(*pointer == 8);
+        int& reference = co_await hob::shield(refer());
+        CHECK(&reference == &target);
         co_await hob::shield(hob::yield());
         CHECK_THROWS_WITH(co_await hob::shield(test::failure_now("now")), "now");
         CHECK_THROWS_WITH(co_await hob::shield(test::failure_after(open, "later")), "later");
@@ -100,7 +102,8 @@ TEST_CASE("a task that only shields ends with its value although it was cancelle
         handle.cancel();
         co_await test::settle();
         open.open();
-        CHECK(co_await handle == 3);
+        const int value = co_await handle;
+        CHECK(value == 3);
         CHECK_FALSE(handle.cancelled());
     };
     program.run(main());
@@ -250,7 +253,8 @@ TEST_CASE("a timeout around a shield waits for it and then gives its value", "[s
     };
     auto main = [&]() -> hob::task<> {
         auto opening = hob::create_task(opener());
-        CHECK(co_await hob::timeout(1ms, hob::shield(test::value_after(open, 2))) == 2);
+        const int value = co_await hob::timeout(1ms, hob::shield(test::value_after(open, 2)));
+        CHECK(value == 2);
         co_await opening;
     };
     program.run(main());

@@ -33,7 +33,8 @@ TEST_CASE("a task group waits for all of its children", "[tg-join]") {
     auto main = [&]() -> hob::task<> {
         hob::event_loop::current().call_soon(
             [&] { hob::event_loop::current().call_soon([&] { open.open(); }); });
-        CHECK(co_await hob::with_task_group(body) == 42);
+        const int value = co_await hob::with_task_group(body);
+        CHECK(value == 42);
         CHECK(done == 5);
     };
     program.run(main());
@@ -62,7 +63,10 @@ TEST_CASE("a body that outlives its children ends its group", "[tg-join]") {
         co_await open.wait();
         co_return 3;
     };
-    auto main = [&]() -> hob::task<> { CHECK(co_await hob::with_task_group(body) == 3); };
+    auto main = [&]() -> hob::task<> {
+        const int value = co_await hob::with_task_group(body);
+        CHECK(value == 3);
+    };
     program.run(main());
 }
 
@@ -109,12 +113,14 @@ TEST_CASE("a child with a handle gives its value inside and after its group", "[
     auto body = [&](hob::task_group& group) -> hob::task<> {
         kept = group.create_task(test::value_now(4));
         auto other = group.create_task(test::value_now(5));
-        CHECK(co_await other == 5);
+        const int value = co_await other;
+        CHECK(value == 5);
     };
     auto main = [&]() -> hob::task<> {
         co_await hob::with_task_group(body);
         CHECK(kept.done());
-        CHECK(co_await kept == 4);
+        const int value = co_await kept;
+        CHECK(value == 4);
         CHECK_FALSE(kept.cancel());
     };
     program.run(main());
@@ -140,7 +146,8 @@ TEST_CASE("cancelling one child does not fail its group", "[tg-cancel-one]") {
         co_return 2;
     };
     auto main = [&]() -> hob::task<> {
-        CHECK(co_await hob::with_task_group(body) == 2);
+        const int value = co_await hob::with_task_group(body);
+        CHECK(value == 2);
         CHECK(done == 1);
         co_await hob::yield();
     };
@@ -238,7 +245,8 @@ TEST_CASE("a body that is no coroutine may start children", "[tg-join]") {
         return test::value_now(6);
     };
     auto main = [&]() -> hob::task<> {
-        CHECK(co_await hob::with_task_group(body) == 6);
+        const int value = co_await hob::with_task_group(body);
+        CHECK(value == 6);
         CHECK(done == 2);
     };
     program.run(main());

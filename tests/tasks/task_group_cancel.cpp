@@ -253,7 +253,8 @@ TEST_CASE("task_group::cancel ends the group without an error", "[tg-cancel-one]
             co_return 4;
         };
         auto main = [&]() -> hob::task<> {
-            CHECK(co_await hob::with_task_group(body) == 4);
+            const int value = co_await hob::with_task_group(body);
+            CHECK(value == 4);
             CHECK(alive == 0);
         };
         program.run(main());

@@ -286,7 +286,8 @@ TEST_CASE("after the exception of a group was caught its caller is not cancelled
             co_await hob::sleep_for(0s);
         }
         hob::event_loop::current().call_soon([&] { open.open(); });
-        CHECK(co_await hob::with_task_group(fine_body) == 3);
+        const int value = co_await hob::with_task_group(fine_body);
+        CHECK(value == 3);
     };
     program.run(main());
 }

@@ -122,8 +122,15 @@ template <class T> class branch final : public branch_base {
         outcome_.take(child.result());
         child.coroutine().destroy();
         if (outcome_.state() == outcome_state::exception) [[unlikely]]
-            scheduler::here().trace.go_on_in(owner().waiter());
+            report_failure();
         tell_owner();
+    }
+
+    [[gnu::cold, gnu::noinline]] void report_failure() noexcept {
+        scheduler& loop = scheduler::here();
+        loop.trace.go_on_in(owner().waiter());
+        if (is_fatal(outcome_.exception()))
+            loop.fail(outcome_.exception());
     }
 
     outcome<T> outcome_;

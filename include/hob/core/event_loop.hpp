@@ -144,8 +144,11 @@ class event_loop final : private detail::reactor {
 
     /// All live tasks as a tree of text: see `hob::dump_tasks`.
     [[nodiscard]] std::string dump() {
+        // Operations describe themselves by the clock of the running loop.
+        detail::scheduler* const outer = std::exchange(detail::current_scheduler, this);
         detail::task_tree tree(*this);
         tasks().for_each([&](detail::task_scope& each) { tree.add(each); });
+        detail::current_scheduler = outer;
         return std::move(tree.text());
     }
 
@@ -154,10 +157,7 @@ class event_loop final : private detail::reactor {
 
     /// Runs turns until `finished()` holds, which is asked after each one.
     template <class Predicate> void run_until(Predicate finished, bool detect_deadlock) {
-        require_usable();
-        if (detail::current_scheduler != nullptr)
-            throw usage_error("an event loop is already running on this thread: await the task "
-                              "instead of calling run inside run");
+        require_startable();
         const running_guard guard(*this);
         watch_inbox();
         const auto stuck = [&] { return detect_deadlock && is_stuck(); };
@@ -172,15 +172,22 @@ class event_loop final : private detail::reactor {
         } while (!ended);
     }
 
+    void require_startable() const {
+        require_usable();
+        if (detail::current_scheduler != nullptr)
+            throw usage_error("an event loop is already running on this thread: await the task "
+                              "instead of calling run inside run");
+    }
+
     class running_guard {
       public:
-        explicit running_guard(event_loop& loop) noexcept : loop_(loop) {
+        explicit running_guard(event_loop& loop) noexcept
+            : loop_(loop), outer_(std::exchange(detail::current_scheduler, &loop)) {
             loop.running_loop_ = true;
             loop.leaving_ = false;
-            detail::current_scheduler = &loop;
         }
         ~running_guard() {
-            detail::current_scheduler = nullptr;
+            detail::current_scheduler = outer_;
             loop_.running_loop_ = false;
         }
         running_guard(const running_guard&) = delete;
@@ -188,6 +195,8 @@ class event_loop final : private detail::reactor {
 
       private:
         event_loop& loop_;
+        // A loop may be closed while another one of its thread runs.
+        detail::scheduler* outer_;
     };
 
     void require_usable() const override {
@@ -204,7 +213,16 @@ class event_loop final : private detail::reactor {
         const running_guard guard(*this);
         tasks().for_each([](detail::task_scope& each) { each.cancel(); });
         while (!tasks().empty() && !is_forked()) {
-            turn([this] { return tasks().empty(); }, [this] { return !tasks().empty(); });
+            turn([this] { return tasks().empty(); },
+                 [this] { return !tasks().empty() && !is_stuck(); });
+            if (!tasks().empty() && is_stuck()) {
+                deliver_report({"tasks that nothing can stop are left behind when their loop "
+                                "closes",
+                                nullptr,
+                                {},
+                                dump()});
+                return;
+            }
             // A task may have started another one while it was being stopped.
             tasks().for_each([](detail::task_scope& each) { each.cancel(); });
             if (fatal_) {
@@ -281,6 +299,10 @@ class event_loop final : private detail::reactor {
     }
     void fail(std::exception_ptr error) noexcept override {
         leave();
+        // Told once, however many tasks it goes through.
+        if (error == last_fatal_)
+            return;
+        last_fatal_ = error;
         if (!fatal_)
             fatal_ = std::move(error);
     }
@@ -316,6 +338,7 @@ class event_loop final : private detail::reactor {
 
     exception_handler handler_;
     std::exception_ptr fatal_;
+    std::exception_ptr last_fatal_;
     std::thread::id thread_ = std::this_thread::get_id();
     std::chrono::nanoseconds slow_step_ = std::chrono::milliseconds(100);
     bool stopping_ = false;

@@ -49,6 +49,8 @@ class frame_pool {
 #if !defined(HOB_DETAIL_PLAIN_FRAMES)
         if (size <= largest_pooled) [[likely]] {
             frame_pool& pool = local();
+            if (!pool.registered_) [[unlikely]]
+                pool.register_exit();
             auto* block = static_cast<free_block*>(memory);
             const std::size_t index = class_of(size);
             block->next = pool.free_[index];
@@ -97,9 +99,15 @@ class frame_pool {
         return *instance;
     }
 
-    [[gnu::noinline]] void* refill(std::size_t index) {
+    /// Also a thread that only frees leaves its lists to the others.
+    [[gnu::noinline]] void register_exit() noexcept {
         static thread_local thread_exit at_exit;
         at_exit.pool = this;
+        registered_ = true;
+    }
+
+    [[gnu::noinline]] void* refill(std::size_t index) {
+        register_exit();
         const std::size_t block_size = (index == 0 ? 1 : index) * granularity;
         depot& common = shared();
         {
@@ -145,6 +153,7 @@ class frame_pool {
     }
 
     free_lists free_{};
+    bool registered_ = false;
     std::byte* begin_ = nullptr;
     std::byte* end_ = nullptr;
 };

@@ -51,6 +51,10 @@ class scope : public ready_callback {
   public:
     [[nodiscard]] bool is_cancelled() const noexcept { return cancelled_; }
     [[nodiscard]] bool is_done() const noexcept { return state_ == state::done; }
+    /// It has ended, and its coroutines were stopped.
+    [[nodiscard]] bool has_been_stopped() const noexcept {
+        return state_ == state::done && frame_ == nullptr;
+    }
     [[nodiscard]] bool is_started() const noexcept { return state_ != state::unstarted; }
     /// It has a coroutine, which may not have run yet.
     [[nodiscard]] bool is_alive() const noexcept {
@@ -88,10 +92,11 @@ class scope : public ready_callback {
     /// Starts `root` inside the current step if the stack allows, otherwise in a later turn.
     void start_now(promise_base& root, bool born_cancelled) noexcept {
         adopt(root, born_cancelled);
-        if (scheduler::here().may_nest())
+        scheduler& loop = scheduler::here();
+        if (loop.may_nest() && loop.spend_budget())
             start_nested();
         else
-            enqueue(scheduler::here());
+            enqueue(loop);
     }
 
     /// What the chain waits for; null while it runs, is ready, or is being stopped.
@@ -129,6 +134,8 @@ class scope : public ready_callback {
 
     /// True while one of its coroutines, and not one of a scope inside it, is being executed.
     [[nodiscard]] bool is_running() const noexcept {
+        if (current_scheduler == nullptr)
+            return false;
         const promise_base* const running = scheduler::here().running();
         return running != nullptr && &running->owner() == this;
     }

@@ -27,8 +27,9 @@ namespace hob::detail {
 
 /// Each request goes through three stages, a seeded virtual latency apart: it waits until it can
 /// be carried out, it takes effect, and its completion arrives. What comes due at the same time
-/// comes in a seeded order. A cancellation takes effect at its submission, as the kernel's does,
-/// and finds its target only in the first stage.
+/// comes in a seeded order. As in the kernel, submissions are looked at in order: what can be done
+/// at once may be, and a cancellation takes effect there and then. It finds its target only in the
+/// first stage.
 ///
 /// Time is virtual. Waiting makes it jump to whatever comes next, and each further call that does
 /// not wait lets a little of it pass, so that a loop that never waits gets on as well.
@@ -98,8 +99,20 @@ class simulated_ring final : public ring {
             const int result = operations_.carry_out(*request).value_or(0);
             finish(std::move(request), result);
         } else {
-            waiting_.push_back(std::move(request));
+            start(std::move(request));
         }
+    }
+    /// What can be done without waiting often is, before the next entry is looked at.
+    void start(request_pointer request) {
+        if (!operations_.is_ready(*request)) {
+            waiting_.push_back(std::move(request));
+            return;
+        }
+        const auto latency = state_->next_latency();
+        if (latency.count() == 0)
+            advance(std::move(request));
+        else
+            scheduled_.emplace(state_->now + latency, std::move(request));
     }
 
     /// Returns the cancellation's own result.
