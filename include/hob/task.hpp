@@ -132,11 +132,11 @@ template <class T> class [[nodiscard("a task does nothing until it is awaited")]
 
     /// Holds no coroutine, as after a move.
     explicit task(std::nullptr_t) noexcept : child_(nullptr) {}
-    task(task&& other) noexcept : child_(std::exchange(other.child_, nullptr)) {}
+    task(task&& other) noexcept : child_(other.take()) {}
     task& operator=(task&& other) noexcept {
         if (this != &other) {
             destroy();
-            child_ = std::exchange(other.child_, nullptr);
+            child_ = other.take();
         }
         return *this;
     }
@@ -213,6 +213,11 @@ template <class T> class [[nodiscard("a task does nothing until it is awaited")]
         child_->call_from_trampoline(caller);
         loop.push(*child_);
         return true;
+    }
+
+    /// A coroutine that is being awaited stays with whoever awaits it.
+    [[nodiscard]] promise_type* take() noexcept {
+        return started_ ? nullptr : std::exchange(child_, nullptr);
     }
 
     void destroy() noexcept {

@@ -145,7 +145,8 @@ class event_loop final : private detail::reactor {
     /// All live tasks as a tree of text: see `hob::dump_tasks`.
     [[nodiscard]] std::string dump() {
         // Operations describe themselves by the clock of the running loop.
-        detail::scheduler* const outer = std::exchange(detail::current_scheduler, this);
+        detail::scheduler* const outer =
+            std::exchange(detail::current_scheduler, static_cast<detail::scheduler*>(this));
         detail::task_tree tree(*this);
         tasks().for_each([&](detail::task_scope& each) { tree.add(each); });
         detail::current_scheduler = outer;
@@ -182,7 +183,8 @@ class event_loop final : private detail::reactor {
     class running_guard {
       public:
         explicit running_guard(event_loop& loop) noexcept
-            : loop_(loop), outer_(std::exchange(detail::current_scheduler, &loop)) {
+            : loop_(loop), outer_(std::exchange(detail::current_scheduler,
+                                                static_cast<detail::scheduler*>(&loop))) {
             loop.running_loop_ = true;
             loop.leaving_ = false;
         }

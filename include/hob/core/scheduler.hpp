@@ -86,7 +86,12 @@ class scheduler {
     }
 
     /// Counts an await that completes without suspending; false when the task has to yield.
-    [[nodiscard]] bool spend_budget() noexcept { return budget_-- > 1; }
+    [[nodiscard]] bool spend_budget() noexcept {
+        if (budget_ <= 1) [[unlikely]]
+            return false;
+        --budget_;
+        return true;
+    }
 
     /// The coroutine that is running; null between steps.
     [[nodiscard]] promise_base* running() const noexcept { return running_; }
