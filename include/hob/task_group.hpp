@@ -175,8 +175,10 @@ class task_group_operation final : public combinator, public task_group {
         if (!any_stopped_ && errors_.empty())
             return false;
         for (const std::exception_ptr& each : errors_)
-            task_group::home().report("a task of a group failed, and the group was cancelled",
-                                      &waiter_->owner(), each);
+            // A fatal one leaves `run`, which tells it.
+            if (!is_fatal(each))
+                task_group::home().report("a task of a group failed, and the group was cancelled",
+                                          &waiter_->owner(), each);
         return true;
     }
     void visit_children(scope_visitor& visitor) override {

@@ -328,10 +328,13 @@ TEST_CASE("a race over a range tells who won", "[race]") {
         std::vector<hob::task<int>> tasks;
         for (std::size_t index = 0; index != count; ++index)
             tasks.push_back(branch(index));
-        hob::event_loop::current().call_soon([&] {
-            CHECK(alive == static_cast<int>(count));
+        // So many branches start over several turns: each turn has a budget.
+        auto open_last = [&]() -> hob::task<> {
+            while (alive != static_cast<int>(count))
+                co_await hob::yield();
             gates[count - 1].open();
-        });
+        };
+        hob::create_task(open_last());
         const auto winner = co_await hob::race(std::move(tasks));
         CHECK(winner.index == count - 1);
         CHECK(winner.value == static_cast<int>(count - 1) * 2);
