@@ -6,6 +6,7 @@
 #include <hob/core/reactor.hpp>
 #include <hob/core/scheduled_call.hpp>
 
+#include <algorithm>
 #include <chrono>
 #include <coroutine>
 #include <string>
@@ -39,8 +40,10 @@ class sleep_operation : public timed_operation {
         stop();
     }
     [[nodiscard]] std::string describe() const override {
-        const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(
-            deadline() - reactor::here().now());
+        // A deadline may be so long past that the difference would not fit.
+        const time_point now = reactor::here().now();
+        const auto left =
+            std::chrono::duration_cast<std::chrono::milliseconds>(std::max(deadline(), now) - now);
         return "a sleep (" + std::to_string(left.count()) + " ms left)";
     }
 };

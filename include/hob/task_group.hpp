@@ -81,6 +81,8 @@ class task_group : private detail::task_owner {
     }
 
     void fail(const std::exception_ptr& error) noexcept {
+        if (detail::is_fatal(error))
+            home().fail(error);
         try {
             errors_.push_back(error);
         } catch (...) {
@@ -99,11 +101,8 @@ class task_group : private detail::task_owner {
         --live_;
         if (ended.has_been_stopped() && owner_.waiter().owner().is_cancelled())
             any_stopped_ = true;
-        if (error) {
-            if (detail::is_fatal(error))
-                home().fail(error);
+        if (error)
             fail(error);
-        }
         child_has_ended();
     }
 
@@ -153,11 +152,8 @@ class task_group_operation final : public combinator, public task_group {
 
     void branch_ended(branch_base&) noexcept override {
         any_stopped_ = any_stopped_ || branch_.was_stopped();
-        if (const std::exception_ptr error = branch_.error()) {
-            if (is_fatal(error))
-                home().fail(error);
+        if (const std::exception_ptr error = branch_.error())
             fail(error);
-        }
         one_ended();
     }
 

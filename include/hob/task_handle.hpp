@@ -57,6 +57,11 @@ class joinable_task : public task_scope {
         keeper().task_ended(*this, error);
         while (!waiters_.empty())
             wake(waiters_.pop_front());
+        if (error && !retrieved_) [[unlikely]] {
+            reactor& loop = reactor::here();
+            change_keeper(loop);
+            loop.failed_tasks().push_back(*this);
+        }
         release();
     }
     [[nodiscard]] bool is_retrieved() const noexcept { return retrieved_; }
@@ -96,14 +101,22 @@ template <class T> class task_record final : public joinable_task {
     void stopped() noexcept override { ended(nullptr, true); }
 
     void destroy() noexcept override {
-        if (!is_retrieved() && outcome_.state() == outcome_state::exception)
+        if (is_linked()) [[unlikely]] {
+            intrusive_list<task_scope>::remove(*this);
             report_unretrieved();
+        }
         delete this;
     }
+    void tell_failure() noexcept override {
+        // The exception handler may drop the last handle.
+        keep();
+        report_unretrieved();
+        release();
+    }
     [[gnu::cold, gnu::noinline]] void report_unretrieved() noexcept {
-        if (current_scheduler != nullptr && !is_fatal(outcome_.exception()))
-            current_scheduler->report("an exception left a task that nobody awaited", this,
-                                      outcome_.exception(), trace_.get());
+        if (!is_retrieved() && !is_fatal(outcome_.exception()))
+            home().report("an exception left a task that nobody awaited", this,
+                          outcome_.exception(), trace_.get());
     }
 
     outcome<T> outcome_;
@@ -155,6 +168,8 @@ template <class T> class join_awaiter_base : public join_operation {
     }
     template <hob_promise Promise> bool await_suspend(std::coroutine_handle<Promise> awaiting) {
         promise_base& waiter = awaiting.promise();
+        if (!target_.is_done() && &target_.home() != &scheduler::here())
+            throw usage_error("a task was awaited in another loop than its own");
         // A task that has not run yet awaits nobody.
         if (target_.is_started() && &task_of(waiter.owner()) == &target_)
             throw usage_error("a task awaits itself");

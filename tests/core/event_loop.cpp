@@ -9,6 +9,7 @@
 #include <hob/task_group.hpp>
 
 #include <sys/eventfd.h>
+#include <sys/resource.h>
 
 #include <filesystem>
 #include <functional>
@@ -99,7 +100,11 @@ TEST_CASE("left-over tasks may start more while they are stopped", "[run-leftove
         };
         co_await hob::finally(never.wait(), reborn());
     };
+    // A timer is no reason to wait for it either.
+    const bool with_timer = GENERATE(false, true);
     auto main = [&]() -> hob::task<> {
+        if (with_timer)
+            loop().call_later(1h, [] {});
         hob::create_task(phoenix(20));
         co_await hob::yield();
         co_await hob::yield();
@@ -258,12 +263,16 @@ TEST_CASE("stop ends run_forever after the turn at hand", "[stop]") {
     looper.run_forever();
     CHECK(log == "ab");
     CHECK_FALSE(looper.is_running());
+    // The request was used up: the next run goes on until the next one.
     looper.call_soon([&] {
         log.push_back('d');
-        looper.stop();
+        looper.call_soon([&] {
+            log.push_back('e');
+            looper.stop();
+        });
     });
     looper.run_forever();
-    CHECK(log == "abcd");
+    CHECK(log == "abcde");
 }
 
 TEST_CASE("a loop that is stopped before it runs polls once and returns", "[stop]") {
@@ -453,6 +462,40 @@ TEST_CASE("a task cannot be cancelled from another thread that runs a loop of it
     CHECK(refused);
 }
 
+TEST_CASE("a task cannot be awaited in another loop than its own", "[wrong-thread]") {
+    test::program program;
+    gate never;
+    hob::task_handle<int> handle;
+    auto main = [&]() -> hob::task<> {
+        handle = hob::create_task(test::value_after(never, 1));
+        co_await test::settle();
+    };
+    program.run(main());
+    int refused = 0;
+    auto joining = [&]() -> hob::task<> {
+        try {
+            co_await handle;
+        } catch (const hob::usage_error&) {
+            ++refused;
+        }
+    };
+    SECTION("on another thread") {
+        std::thread([&] {
+            try {
+                hob::run(joining());
+            } catch (const hob::deadlock_error&) {
+            }
+        }).join();
+    }
+    SECTION("on the same thread") {
+        try {
+            hob::run(joining());
+        } catch (const hob::deadlock_error&) {
+        }
+    }
+    CHECK(refused == 1);
+}
+
 TEST_CASE("what needs a running loop says so when there is none", "[wrong-thread]") {
     int alive = 0;
     auto task = [](test::counted) -> hob::task<> { co_return; };
@@ -625,6 +668,28 @@ TEST_CASE("a broken invariant stops the process with a diagnostic, in every buil
     CHECK(child.signal == SIGABRT);
     CHECK_THAT(child.errors,
                Contains("hob: internal error: the sky fell") && Contains("event_loop.cpp"));
+}
+
+TEST_CASE("an idle loop sleeps", "[idle-cpu]") {
+    const auto mode = GENERATE(hob::ring_mode::defer_taskrun, hob::ring_mode::plain);
+    test::program program(mode);
+    const int descriptor = ::eventfd(0, EFD_CLOEXEC);
+    auto polling = [&]() -> hob::task<> { co_await test::poll_readable(descriptor); };
+    auto main = [&]() -> hob::task<> {
+        hob::create_task(polling());
+        loop().call_later(1h, [] {});
+        co_await hob::sleep_for(1ms);
+        rusage before{};
+        ::getrusage(RUSAGE_THREAD, &before);
+        co_await hob::sleep_for(500ms);
+        rusage after{};
+        ::getrusage(RUSAGE_THREAD, &after);
+        // One sleep, not many; the preemptions of a busy machine are counted elsewhere.
+        CHECK(after.ru_nvcsw - before.ru_nvcsw <= 2);
+    };
+    program.run(main());
+    program.runner().close();
+    ::close(descriptor);
 }
 
 TEST_CASE("a process that leaves with operations under way ends", "[exit-hang]") {

@@ -267,6 +267,9 @@ TEST_CASE("a timer's callback cancels and reschedules itself and others", "[time
         handles[2] = loop().call_at(when + 1ms, [&] { log.push_back('2'); });
         CHECK(handles[0].when() == when);
         co_await hob::sleep_until(when + 3ms);
+        // On a machine that comes so late, 'r' is due after the sleep.
+        while (log.size() < 3)
+            co_await hob::yield();
         CHECK(log == "0pr");
         CHECK_FALSE(handles[1].cancel());
     };

@@ -126,7 +126,7 @@ class nop_operation final : public hob::detail::ring_operation {
             submit();
         return true;
     }
-    [[nodiscard]] int await_resume() const noexcept { return result_; }
+    int await_resume() const noexcept { return result_; }
     void prepare(io_uring_sqe& entry) noexcept override { io_uring_prep_nop(&entry); }
 
   private:
@@ -147,7 +147,7 @@ class poll_operation final : public hob::detail::ring_operation {
             submit();
         return true;
     }
-    [[nodiscard]] int await_resume() const noexcept { return result_; }
+    int await_resume() const noexcept { return result_; }
     void prepare(io_uring_sqe& entry) noexcept override {
         io_uring_prep_poll_add(&entry, fd_, 1 /* POLLIN */);
     }

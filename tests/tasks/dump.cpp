@@ -184,7 +184,8 @@ TEST_CASE("a dump goes 10,000 awaits deep", "[dump]") {
     };
     auto main = [&]() -> hob::task<> {
         auto handle = hob::create_task(chain(chain, 9'999));
-        co_await test::settle();
+        // One turn for each 128 of them.
+        co_await test::settle(200);
         CHECK(occurrences(hob::dump_tasks(), "  at ") >= 10'000);
         open.open();
         co_await handle;

@@ -213,10 +213,14 @@ class event_loop final : private detail::reactor {
     /// Cancels every task and runs until all have ended.
     void cancel_all_tasks() noexcept {
         const running_guard guard(*this);
-        tasks().for_each([](detail::task_scope& each) { each.cancel(); });
+        // Again before it sleeps: a task may have started another one while it was being stopped.
+        const auto cancel_each = [this] {
+            tasks().for_each([](detail::task_scope& each) { each.cancel(); });
+            return !tasks().empty() && !is_ready() && !is_stuck();
+        };
+        cancel_each();
         while (!tasks().empty() && !is_forked()) {
-            turn([this] { return tasks().empty(); },
-                 [this] { return !tasks().empty() && !is_stuck(); });
+            turn([this] { return tasks().empty(); }, cancel_each);
             if (!tasks().empty() && is_stuck()) {
                 deliver_report({"tasks that nothing can stop are left behind when their loop "
                                 "closes",
@@ -225,8 +229,6 @@ class event_loop final : private detail::reactor {
                                 dump()});
                 return;
             }
-            // A task may have started another one while it was being stopped.
-            tasks().for_each([](detail::task_scope& each) { each.cancel(); });
             if (fatal_) {
                 report("an exception ended a task while its loop was closing", nullptr,
                        std::exchange(fatal_, nullptr), nullptr);
@@ -240,8 +242,10 @@ class event_loop final : private detail::reactor {
             return;
         closed_ = true;
         // The child cannot reach the operations that its copies of the tasks wait for.
-        if (is_forked())
+        if (is_forked()) {
+            tell_failures();
             return;
+        }
         cancel_all_tasks();
         const running_guard guard(*this);
         flush();
@@ -255,6 +259,17 @@ class event_loop final : private detail::reactor {
                 .discard();
         // What was destroyed may have closed descriptors.
         flush();
+        tell_failures();
+    }
+
+    /// Reports the exceptions that handles could have retrieved; in a forked child, where they are
+    /// copies, only lets go of them.
+    void tell_failures() noexcept {
+        while (!failed_tasks().empty()) {
+            detail::task_scope& each = failed_tasks().pop_front();
+            if (!is_forked())
+                each.tell_failure();
+        }
     }
 
     // detail::scheduler

@@ -45,6 +45,9 @@ class reactor : public scheduler, public task_owner {
 
     /// The tasks that the loop itself keeps; those of groups hang below them.
     [[nodiscard]] intrusive_list<task_scope>& tasks() noexcept { return tasks_; }
+    /// Ended tasks whose handles may still retrieve an exception, at the latest until the loop
+    /// closes.
+    [[nodiscard]] intrusive_list<task_scope>& failed_tasks() noexcept { return failed_tasks_; }
     [[nodiscard]] std::uint32_t next_task_number() noexcept { return ++tasks_made_; }
 
     /// Another thread will post a node for an operation of this loop. Returns where to, and what
@@ -127,12 +130,13 @@ class reactor : public scheduler, public task_owner {
         exchange_with_kernel(ready_.empty() && !leaving_ && may_sleep());
     }
 
+    [[nodiscard]] bool is_ready() const noexcept { return !ready_.empty() || !urgent_.empty(); }
+
     /// Nothing is ready or pending, and nobody else can wake the loop.
     [[nodiscard]] bool is_stuck() const noexcept {
         // The senders before the inbox: the last one may have posted and gone in between.
-        return ready_.empty() && urgent_.empty() && timers_.empty() && in_flight_ == 0 &&
-               expected_posts_ == 0 && !inbox_->has_senders() && inbox_->empty() &&
-               !ring_->has_completions();
+        return !is_ready() && timers_.empty() && in_flight_ == 0 && expected_posts_ == 0 &&
+               !inbox_->has_senders() && inbox_->empty() && !ring_->has_completions();
     }
 
     /// Gives the kernel what is queued.
@@ -339,6 +343,7 @@ class reactor : public scheduler, public task_owner {
     timer_queue timers_;
     ready_node* batch_ = nullptr; ///< what is left of the turn at hand
     intrusive_list<task_scope> tasks_;
+    intrusive_list<task_scope> failed_tasks_;
     std::deque<io_uring_sqe> backlog_;
     std::size_t in_flight_ = 0;
     std::size_t expected_posts_ = 0;

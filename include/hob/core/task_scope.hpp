@@ -51,6 +51,11 @@ class task_scope : public named_scope, public list_node {
     [[nodiscard]] task_scope* as_task() noexcept final { return this; }
     [[nodiscard]] task_owner& keeper() const noexcept { return *owner_; }
 
+    /// A task that has ended outlives its keeper if handles refer to it.
+    void change_keeper(task_owner& owner) noexcept { owner_ = &owner; }
+    /// The loop closes, which holds this task for the sake of an exception that nobody has seen.
+    virtual void tell_failure() noexcept {}
+
     static void* operator new(std::size_t size) { return frame_pool::allocate(size); }
     static void operator delete(void* memory, std::size_t size) noexcept {
         frame_pool::deallocate(memory, size);
