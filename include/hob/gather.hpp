@@ -52,7 +52,7 @@ class gather_base : public combinator {
     bool any_stopped_ = false;
 };
 
-template <class... Ts> class gather_operation final : public gather_base {
+template <class... Ts> class gather_operation : public gather_base {
   public:
     explicit gather_operation(task<Ts>... coroutines)
         : branches_(owner_of<Ts>()...), coroutines_(std::move(coroutines)...) {}
@@ -71,6 +71,9 @@ template <class... Ts> class gather_operation final : public gather_base {
                 [](auto&... each) { return std::tuple<value_or_monostate<Ts>...>(each.take()...); },
                 branches_);
     }
+
+  protected:
+    [[nodiscard]] std::tuple<branch<Ts>...>& branches() noexcept { return branches_; }
 
   private:
     template <class> combinator& owner_of() noexcept { return *this; }
@@ -104,7 +107,7 @@ template <class... Ts> class gather_operation final : public gather_base {
 };
 
 /// The form for a range. Allocates once for all its branches.
-template <class T> class gather_range_operation final : public gather_base {
+template <class T> class gather_range_operation : public gather_base {
   public:
     explicit gather_range_operation(std::vector<task<T>> coroutines)
         : coroutines_(std::move(coroutines)) {}
@@ -132,6 +135,9 @@ template <class T> class gather_range_operation final : public gather_base {
             return values;
         }
     }
+
+  protected:
+    [[nodiscard]] std::deque<branch<T>>& branches() noexcept { return branches_; }
 
   private:
     void cancel() noexcept override {

@@ -4,20 +4,25 @@
 
 #include <hob/core/callable.hpp>
 #include <hob/core/combinator.hpp>
+#include <hob/core/task_record.hpp>
 #include <hob/task_handle.hpp>
 
 #include <concepts>
 #include <coroutine>
 #include <exception>
+#include <optional>
 #include <string>
 #include <type_traits>
 #include <utility>
 #include <vector>
 
 namespace hob {
+template <class Value> class task_status;
+
 namespace detail {
 template <class Body, class T> class task_group_operation;
-}
+template <class Body, class Value> class start_operation;
+} // namespace detail
 
 /// Starts tasks that live no longer than the group: see `with_task_group`, which makes it.
 class task_group : private detail::task_owner {
@@ -39,6 +44,28 @@ class task_group : private detail::task_owner {
         return task_handle<T>(record);
     }
 
+    /// Starts a child that has something to prepare, and waits until it says that it is ready:
+    /// Trio's `nursery.start`. Calls `body(status)`, which returns a `task<>`; the await ends when
+    /// the child calls `status.started(value)`, and gives the value.
+    ///
+    ///     auto server = [&](hob::task_status<int>& status) -> hob::task<> {
+    ///         auto listener = hob::tcp_listener::bind("::1", 0);
+    ///         status.started(listener.local_address().port());
+    ///         co_await serve(listener);
+    ///     };
+    ///     const int port = co_await group.start<int>(server);
+    ///
+    /// Until then the child belongs to the awaiting task: its failure is thrown here and leaves the
+    /// group alone, and cancelling the awaiting task cancels the child and waits for it. A child
+    /// that ends without a word is a `usage_error`, one that was cancelled a `cancelled_error`.
+    template <class Value = void, class Body>
+        requires std::invocable<std::remove_reference_t<Body>&, task_status<Value>&>
+    [[nodiscard]] auto start(Body&& body) {
+        detail::check_callable<Body>();
+        return detail::deferred<detail::start_operation<std::decay_t<Body>, Value>, task_group&,
+                                std::decay_t<Body>>(*this, std::forward<Body>(body));
+    }
+
     /// Cancels the body and every child; the group then ends without an error of its own.
     void cancel() noexcept {
         cancelled_ = true;
@@ -50,20 +77,25 @@ class task_group : private detail::task_owner {
 
   private:
     template <class, class> friend class detail::task_group_operation;
+    template <class, class> friend class detail::start_operation;
 
     explicit task_group(detail::combinator& owner) noexcept : owner_(owner) {}
     ~task_group() = default;
 
     template <class Record, class T> Record& spawn(task<T>& child) {
-        if (ended_)
-            throw usage_error("a task was started in a task group that has ended");
-        if (!errors_.empty())
-            throw usage_error("a task was started in a task group in which another task failed");
+        require_open();
         Record& record =
             detail::spawn<Record>(detail::reactor::here(), *this, children_, child, is_cancelled());
         ++live_;
         announce_child();
         return record;
+    }
+
+    void require_open() const {
+        if (ended_)
+            throw usage_error("a task was started in a task group that has ended");
+        if (!errors_.empty())
+            throw usage_error("a task was started in a task group in which another task failed");
     }
 
     /// The child counts among what the group waits for.
@@ -187,6 +219,167 @@ class task_group_operation final : public combinator, public task_group {
 
     Body body_;
     branch<T> branch_;
+};
+
+} // namespace detail
+
+/// With it, a child that was started by `task_group::start(body)` says that it is ready.
+template <class Value = void> class task_status {
+  public:
+    task_status(const task_status&) = delete;
+    task_status& operator=(const task_status&) = delete;
+
+    /// Ends the wait of `task_group::start`, which gives `value`; from then on the child belongs to
+    /// the group. If that wait has been cancelled, so has the child, and it ends with the wait.
+    /// Throws `usage_error` when called again.
+    template <class... Values>
+        requires(std::is_void_v<Value> ? sizeof...(Values) == 0
+                                       : std::constructible_from<Value, Values && ...>)
+    void started(Values&&... value) {
+        if (std::exchange(called_, true))
+            throw usage_error("a task said twice that it had started");
+        if constexpr (!std::is_void_v<Value>)
+            value_.emplace(std::forward<Values>(value)...);
+        hand_over();
+    }
+
+  protected:
+    task_status() = default;
+    ~task_status() = default;
+
+    [[nodiscard]] std::optional<detail::value_or_monostate<Value>>& value() noexcept {
+        return value_;
+    }
+    [[nodiscard]] bool is_started() const noexcept { return called_; }
+
+  private:
+    virtual void hand_over() noexcept = 0;
+
+    std::optional<detail::value_or_monostate<Value>> value_;
+    bool called_ = false;
+};
+
+namespace detail {
+
+/// A child on its way into a group, and the callable that made it.
+template <class Body, class Value>
+using started_result = typename std::invoke_result_t<Body&, task_status<Value>&>::value_type;
+
+template <class Body, class Value>
+class started_task final : public unjoined_task_base<started_result<Body, Value>>,
+                           public task_status<Value> {
+  public:
+    started_task(task_owner& owner, std::uint32_t number, Body&& body)
+        : unjoined_task_base<started_result<Body, Value>>(owner, number), body_(std::move(body)) {}
+
+    using task_status<Value>::value;
+    using task_status<Value>::is_started;
+    [[nodiscard]] auto call_body() { return body_(static_cast<task_status<Value>&>(*this)); }
+
+  private:
+    ~started_task() = default;
+    void destroy() noexcept override { delete this; }
+    void hand_over() noexcept override {
+        static_cast<start_operation<Body, Value>&>(this->keeper()).child_is_ready();
+    }
+
+    Body body_;
+};
+
+/// Keeps the child until it is ready.
+template <class Body, class Value>
+class start_operation final : public operation, public task_owner {
+  public:
+    using child_type = started_task<Body, Value>;
+
+    start_operation(task_group& group, Body body) : group_(group), body_(std::move(body)) {}
+    ~start_operation() {
+        if (child_ != nullptr)
+            child_->release();
+    }
+
+    static constexpr bool await_ready() noexcept { return false; }
+    template <hob_promise Promise> bool await_suspend(std::coroutine_handle<Promise> awaiting) {
+        group_.require_open();
+        reactor& loop = reactor::here();
+        if (!begin(awaiting.promise()))
+            return true;
+        try {
+            auto* const child = new child_type(*this, loop.next_task_number(), std::move(body_));
+            if (context::is_used()) [[unlikely]]
+                inherit_context(loop, *child);
+            child_ = child;
+            auto coroutine = child_->call_body();
+            require_root(coroutine);
+            children_.push_back(*child_);
+            // One reference is the keeper's.
+            child_->keep();
+            ++group_.live_;
+            group_.announce_child();
+            child_->start_soon(loop, *coroutine.release(), false);
+        } catch (...) {
+            waiter_->owner().resume_running();
+            throw;
+        }
+        return true;
+    }
+    Value await_resume() {
+        if (error_)
+            std::rethrow_exception(error_);
+        if (child_->has_been_stopped() && !handed_over_)
+            throw cancelled_error(child_->name());
+        if (!handed_over_)
+            throw usage_error("a task of a task group ended without having said that it started");
+        if constexpr (!std::is_void_v<Value>)
+            return *std::move(child_->value());
+    }
+
+    void child_is_ready() noexcept {
+        // The wait is over already, and the child with it.
+        if (child_->is_cancelled() && waiter_->owner().is_cancelled())
+            return;
+        handed_over_ = true;
+        intrusive_list<task_scope>::remove(*child_);
+        child_->change_keeper(group_);
+        group_.children_.push_back(*child_);
+        if (group_.is_cancelled() || !group_.errors_.empty())
+            child_->cancel();
+        complete();
+    }
+
+  private:
+    // task_owner
+    [[nodiscard]] scope* owning_scope() const noexcept override { return &waiter_->owner(); }
+    [[nodiscard]] scheduler& home() noexcept override { return owning_scope()->home(); }
+    void task_ended(task_scope& ended, const std::exception_ptr& error) noexcept override {
+        children_.remove(ended);
+        --group_.live_;
+        if (error && is_fatal(error))
+            home().fail(error);
+        if (waiter_->owner().is_cancelled()) {
+            if (error && !is_fatal(error))
+                home().report("a task failed while its start was being cancelled", owning_scope(),
+                              error);
+            stop();
+        } else {
+            error_ = error;
+            complete();
+        }
+        group_.child_has_ended();
+    }
+
+    void cancel() noexcept override { child_->cancel(); }
+    [[nodiscard]] std::string describe() const override { return "a task to start"; }
+    void visit_children(scope_visitor& visitor) override {
+        children_.for_each([&](task_scope& each) { visitor.visit(each); });
+    }
+
+    task_group& group_;
+    Body body_;
+    child_type* child_ = nullptr;
+    intrusive_list<task_scope> children_;
+    std::exception_ptr error_;
+    bool handed_over_ = false;
 };
 
 } // namespace detail

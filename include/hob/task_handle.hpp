@@ -4,13 +4,10 @@
 
 #include <hob/core/awaitable.hpp>
 #include <hob/core/event_loop.hpp>
-#include <hob/core/result.hpp>
-#include <hob/task.hpp>
+#include <hob/core/task_record.hpp>
 
 #include <concepts>
 #include <coroutine>
-#include <memory>
-#include <new>
 #include <string>
 #include <type_traits>
 #include <utility>
@@ -18,147 +15,48 @@
 namespace hob {
 namespace detail {
 
-/// A coroutine that waits for a task to end.
-class join_operation : public operation, public list_node {
-  protected:
-    join_operation() = default;
-    ~join_operation() = default;
-
-  private:
-    friend class joinable_task;
-};
-
-/// A task that handles may refer to. Counted by them and, until it has ended, by its keeper.
-class joinable_task : public task_scope {
-  public:
-    void keep() noexcept { ++references_; }
-    void release() noexcept {
-        if (--references_ == 0)
-            destroy();
-    }
-
-    [[nodiscard]] bool was_stopped() const noexcept { return end_ == end::stopped; }
-    void add_waiter(join_operation& waiter) noexcept { waiters_.push_back(waiter); }
-    static void remove_waiter(join_operation& waiter) noexcept {
-        intrusive_list<join_operation>::remove(waiter);
-    }
-    /// Somebody has seen how it ended: an exception need not be reported.
-    void mark_retrieved() noexcept { retrieved_ = true; }
-
-  protected:
-    using task_scope::task_scope;
-    ~joinable_task() = default;
-
-    virtual void destroy() noexcept = 0;
-
-    /// The keeper lets go, and whoever waits is woken.
-    void ended(const std::exception_ptr& error, bool stopped) noexcept {
-        end_ = stopped ? end::stopped : end::returned;
-        keeper().task_ended(*this, error);
-        while (!waiters_.empty())
-            wake(waiters_.pop_front());
-        if (error && !retrieved_) [[unlikely]] {
-            reactor& loop = reactor::here();
-            change_keeper(loop);
-            loop.failed_tasks().push_back(*this);
-        }
-        release();
-    }
-    [[nodiscard]] bool is_retrieved() const noexcept { return retrieved_; }
-
-  private:
-    enum class end : unsigned char { pending, returned, stopped };
-
-    static void wake(join_operation& waiter) noexcept { waiter.complete(); }
-
-    intrusive_list<join_operation> waiters_;
-    unsigned references_ = 1;
-    end end_ = end::pending;
-    bool retrieved_ = false;
-};
-
-template <class T> class task_record final : public joinable_task {
-  public:
-    task_record(task_owner& owner, std::uint32_t number) noexcept : joinable_task(owner, number) {}
-    [[nodiscard]] outcome<T>& result() noexcept { return outcome_; }
-
-  private:
-    ~task_record() = default;
-
-    void finished(promise_base& root) noexcept override {
-        auto& child = static_cast<promise<T>&>(root);
-        outcome_.take(child.result());
-        child.coroutine().destroy();
-        if (outcome_.state() == outcome_state::exception) [[unlikely]] {
-            trace_.reset(new (std::nothrow) exception_trace(scheduler::here().trace));
-            // A copy: telling the end may release the record.
-            const std::exception_ptr error = outcome_.exception();
-            ended(error, false);
-        } else {
-            ended(nullptr, false);
-        }
-    }
-    void stopped() noexcept override { ended(nullptr, true); }
-
-    void destroy() noexcept override {
-        if (is_linked()) [[unlikely]] {
-            intrusive_list<task_scope>::remove(*this);
-            report_unretrieved();
-        }
-        delete this;
-    }
-    void tell_failure() noexcept override {
-        // The exception handler may drop the last handle.
-        keep();
-        report_unretrieved();
-        release();
-    }
-    [[gnu::cold, gnu::noinline]] void report_unretrieved() noexcept {
-        if (!is_retrieved() && !is_fatal(outcome_.exception()))
-            home().report("an exception left a task that nobody awaited", this,
-                          outcome_.exception(), trace_.get());
-    }
-
-    outcome<T> outcome_;
-    std::unique_ptr<exception_trace> trace_; ///< only of a failed task
-};
-
-/// A task without handles, whose value nobody wants and whose exception goes to its keeper.
-template <class T> class unjoined_task final : public task_scope {
-  public:
-    unjoined_task(task_owner& owner, std::uint32_t number) noexcept : task_scope(owner, number) {}
-
-  private:
-    ~unjoined_task() = default;
-
-    void finished(promise_base& root) noexcept override {
-        auto& child = static_cast<promise<T>&>(root);
-        const std::exception_ptr error = child.result().state() == outcome_state::exception
-                                             ? child.result().exception()
-                                             : nullptr;
-        child.coroutine().destroy();
-        ended(error);
-    }
-    void stopped() noexcept override { ended(nullptr); }
-
-    void ended(const std::exception_ptr& error) noexcept {
-        keeper().task_ended(*this, error);
-        delete this;
-    }
-};
-
-/// Spawns a task below `owner`: its first step runs in the next turn. `Record` is what keeps it.
-template <class Record, class T>
-Record& spawn(reactor& loop, task_owner& owner, intrusive_list<task_scope>& siblings,
-              task<T>& coroutine, bool born_cancelled) {
-    require_root(coroutine);
-    auto* const record = new Record(owner, loop.next_task_number());
-    siblings.push_back(*record);
-    record->start_soon(loop, *coroutine.release(), born_cancelled);
-    return *record;
+/// For handles. Throws on a thread other than the loop's.
+inline bool cancel_task(task_scope& task) {
+    if (task.is_done())
+        return false;
+    scheduler& home = task.home();
+    if (&home != current_scheduler)
+        home.require_usable();
+    return task.cancel(home);
 }
 
-template <class T> class join_awaiter_base : public join_operation {
+/// Calls a function through the ready queue when a task has ended.
+class done_callback final : public task_watcher {
+  public:
+    explicit done_callback(scheduled_call& call) noexcept : call_(call) {}
+    void task_ended() noexcept override {
+        scheduler::here().push(call_);
+        delete this;
+    }
+
+  private:
+    ~done_callback() = default;
+    scheduled_call& call_;
+};
+
+/// Throws `no_running_loop_error` if the task has ended and no loop runs, `std::bad_alloc`.
+template <class Function> call_handle call_when_done(joinable_task& task, Function&& function) {
+    scheduled_call& call = make_call(std::move(function));
+    call_handle handle(call);
+    try {
+        if (task.is_done())
+            reactor::current().push(call);
+        else
+            task.add_watcher(*new done_callback(call));
+    } catch (...) {
+        call.discard();
+        throw;
+    }
+    return handle;
+}
+
+/// A coroutine that waits for a task to end.
+template <class T> class join_awaiter_base : public operation, public task_watcher {
   public:
     /// Takes over one reference.
     explicit join_awaiter_base(task_record<T>& target) noexcept : target_(target) {}
@@ -177,7 +75,7 @@ template <class T> class join_awaiter_base : public join_operation {
             if (target_.is_done())
                 complete();
             else
-                target_.add_waiter(*this);
+                target_.add_watcher(*this);
         }
         return true;
     }
@@ -188,14 +86,15 @@ template <class T> class join_awaiter_base : public join_operation {
     /// Throws if the task was cancelled.
     outcome<T>& joined() {
         target_.mark_retrieved();
-        if (target_.was_stopped())
+        if (target_.has_been_stopped())
             throw cancelled_error(target_.name());
         return target_.result();
     }
 
   private:
+    void task_ended() noexcept final { complete(); }
     void cancel() noexcept final {
-        joinable_task::remove_waiter(*this);
+        joinable_task::remove_watcher(*this);
         stop();
     }
     [[nodiscard]] std::string describe() const final { return "task '" + target_.name() + "'"; }
@@ -252,18 +151,11 @@ template <class T = void> class task_handle {
     /// Asks the task to stop at its current or next suspension; this call runs none of its code.
     /// Returns false, and changes nothing, when it has ended.
     /// Throws `wrong_thread_error` on a thread other than the loop's.
-    bool cancel() const {
-        if (done())
-            return false;
-        detail::scheduler& home = record_->home();
-        if (&home != detail::current_scheduler)
-            home.require_usable();
-        return record_->cancel(home);
-    }
+    bool cancel() const { return detail::cancel_task(*record_); }
     /// Whether the task has ended, in whichever way.
     [[nodiscard]] bool done() const noexcept { return record_->is_done(); }
     /// Whether the task has ended by being cancelled.
-    [[nodiscard]] bool cancelled() const noexcept { return record_->was_stopped(); }
+    [[nodiscard]] bool cancelled() const noexcept { return record_->has_been_stopped(); }
 
     /// For diagnostics; "task-N" at first.
     [[nodiscard]] std::string name() const { return record_->name(); }
@@ -284,8 +176,24 @@ template <class T = void> class task_handle {
         return detail::owning_join_awaiter<T>(*std::exchange(record_, nullptr));
     }
 
+    /// Lets the loop call `function(handle)` in a later turn once the task has ended, in the order
+    /// of registration and of the awaits on it; if it has ended already, in the next turn. Needs a
+    /// running loop on this thread. Throws `std::bad_alloc`.
+    template <class Function> call_handle add_done_callback(Function function) const {
+        require();
+        auto call = [handle = *this, function = std::move(function)]() mutable {
+            function(handle);
+        };
+        return detail::call_when_done(*record_, std::move(call));
+    }
+
     explicit task_handle(detail::task_record<T>& record) noexcept : record_(&record) {
         record.keep();
+    }
+    /// For what is built on tasks.
+    [[nodiscard]] detail::task_record<T>& record() const {
+        require();
+        return *record_;
     }
 
     friend bool operator==(const task_handle&, const task_handle&) = default;
@@ -299,6 +207,12 @@ template <class T = void> class task_handle {
     detail::task_record<T>* record_ = nullptr;
 };
 
+/// Asks `create_task` to run the first step at once.
+struct eager_t {
+    explicit eager_t() = default;
+};
+inline constexpr eager_t eager{};
+
 /// Starts `coroutine` as a task of the running loop, which owns it from then on: its first step
 /// runs in the next turn, after this call has returned. Throws `no_running_loop_error`,
 /// `usage_error` for a task that was awaited before, `std::bad_alloc`.
@@ -310,6 +224,17 @@ template <class T> task_handle<T> create_task(task<T> coroutine) {
     detail::reactor& loop = detail::reactor::current();
     return task_handle<T>(
         detail::spawn<detail::task_record<T>>(loop, loop, loop.tasks(), coroutine, false));
+}
+
+/// The same, but the task runs to its first suspension before this call returns, inside the
+/// caller's step: what needs no waiting costs no turn of the loop. Where eager starts are nested
+/// too deep for the stack, and after 128 of them in one step, the first step runs in the next turn.
+template <class T> task_handle<T> create_task(task<T> coroutine, eager_t) {
+    detail::reactor& loop = detail::reactor::current();
+    const task_handle<T> handle(
+        detail::make_record<detail::task_record<T>>(loop, loop, loop.tasks(), coroutine));
+    handle.record().start_now(*coroutine.release(), false);
+    return handle;
 }
 
 } // namespace hob

@@ -2,11 +2,13 @@
 // hob::timeout, hob::timeout_at, hob::try_timeout: a limit on how long an await may take.
 #pragma once
 
+#include <hob/core/callable.hpp>
 #include <hob/core/combinator.hpp>
 #include <hob/core/reactor.hpp>
 #include <hob/core/scheduled_call.hpp>
 
 #include <chrono>
+#include <concepts>
 #include <coroutine>
 #include <optional>
 #include <string>
@@ -14,6 +16,27 @@
 #include <utility>
 
 namespace hob {
+
+/// What the body of a `timeout` gets that can move its own limit: asyncio's Timeout.
+class timeout_scope {
+  public:
+    timeout_scope(const timeout_scope&) = delete;
+    timeout_scope& operator=(const timeout_scope&) = delete;
+
+    /// When the limit expires, by the loop's clock; `time_point::max()` if it is disabled.
+    [[nodiscard]] virtual detail::time_point when() const noexcept = 0;
+    /// Whether it has: the body is being stopped.
+    [[nodiscard]] virtual bool expired() const noexcept = 0;
+    /// Moves the limit either way; one in the past expires in the next turn, and
+    /// `time_point::max()` disables it. Throws `usage_error` after the limit has expired or the
+    /// body has ended, `std::bad_alloc`.
+    virtual void reschedule(detail::time_point when) = 0;
+
+  protected:
+    timeout_scope() = default;
+    ~timeout_scope() = default;
+};
+
 namespace detail {
 
 /// When a time limit expires: a point in time, or so long after the await begins.
@@ -61,6 +84,23 @@ template <class T> class timeout_base : public combinator {
 
   protected:
     ~timeout_base() = default;
+
+    [[nodiscard]] time_point limit() const noexcept { return timer_.deadline(); }
+    [[nodiscard]] bool has_expired() const noexcept { return expired_; }
+    /// Moves the limit. Not after it has expired. Throws `std::bad_alloc`.
+    void move_to(time_point when) {
+        reactor& loop = reactor::here();
+        if (timer_.is_armed())
+            loop.timers().remove(timer_);
+        timer_.set_deadline(when);
+        if (when != time_point::max())
+            loop.timers().insert(timer_);
+    }
+
+    void set_coroutine(task<T> coroutine) noexcept { coroutine_ = std::move(coroutine); }
+    [[nodiscard]] bool is_running() const noexcept {
+        return branch_.is_started() && !branch_.is_done();
+    }
 
     /// The limit expired, and the body was stopped by it.
     [[nodiscard]] bool timed_out() const noexcept { return branch_.was_stopped(); }
@@ -122,6 +162,48 @@ template <class T> class try_timeout_operation final : public timeout_base<T> {
     }
 };
 
+/// The form whose body can move the limit.
+template <class Body, class T>
+class movable_timeout_operation final : public timeout_base<T>, public timeout_scope {
+  public:
+    movable_timeout_operation(time_limit limit, Body body)
+        : timeout_base<T>(limit, task<T>(nullptr)), body_(std::forward<Body>(body)) {}
+
+    template <hob_promise Promise> bool await_suspend(std::coroutine_handle<Promise> awaiting) {
+        this->set_coroutine(body_(static_cast<timeout_scope&>(*this)));
+        return timeout_base<T>::await_suspend(awaiting);
+    }
+    T await_resume() {
+        if (this->timed_out())
+            throw timeout_error();
+        return this->body().result().get();
+    }
+
+  private:
+    [[nodiscard]] time_point when() const noexcept override { return this->limit(); }
+    [[nodiscard]] bool expired() const noexcept override { return this->has_expired(); }
+    void reschedule(time_point when) override {
+        if (this->has_expired())
+            throw usage_error("a timeout was rescheduled that has expired");
+        if (!this->is_running())
+            throw usage_error("a timeout was rescheduled whose body does not run");
+        this->move_to(when);
+    }
+
+    Body body_;
+};
+
+template <class Body>
+using timeout_body_result_t = typename std::invoke_result_t<Body&, timeout_scope&>::value_type;
+
+template <class Body> auto make_movable_timeout(time_limit limit, Body&& body) {
+    check_callable<Body>();
+    static_assert(is_task<std::invoke_result_t<Body&, timeout_scope&>>,
+                  "hob: the body of a timeout returns a hob::task");
+    return deferred<movable_timeout_operation<Body, timeout_body_result_t<Body>>, time_limit, Body>(
+        limit, std::forward<Body>(body));
+}
+
 template <template <class> class Operation, class Awaitable>
 auto make_timeout(time_limit limit, Awaitable&& awaited) {
     using T = task_result_t<Awaitable>;
@@ -153,6 +235,25 @@ template <detail::taskable Awaitable>
 auto timeout_at(detail::time_point when, Awaitable&& awaited) {
     return detail::make_timeout<detail::timeout_operation>(detail::time_limit(when),
                                                            std::forward<Awaitable>(awaited));
+}
+
+/// The same for a body that moves its limit while it runs: calls `body(scope)`, which returns a
+/// task, with a `timeout_scope`.
+///
+///     auto body = [&](hob::timeout_scope& limit) -> hob::task<> {
+///         while (co_await read_some_progress())
+///             limit.reschedule(hob::event_loop::current().time() + 5s);
+///     };
+///     co_await hob::timeout(5s, body);
+template <class Rep, class Period, class Body>
+    requires std::invocable<Body&, timeout_scope&>
+auto timeout(std::chrono::duration<Rep, Period> limit, Body&& body) {
+    return detail::make_movable_timeout(detail::make_limit(limit), std::forward<Body>(body));
+}
+template <class Body>
+    requires std::invocable<Body&, timeout_scope&>
+auto timeout_at(detail::time_point when, Body&& body) {
+    return detail::make_movable_timeout(detail::time_limit(when), std::forward<Body>(body));
 }
 
 /// The same without an exception: gives an optional of the value (of `std::monostate` for void),

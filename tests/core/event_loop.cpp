@@ -210,6 +210,7 @@ TEST_CASE("tasks that are left over go on in the next run of a runner", "[run-tw
     CHECK(before > 0);
     program.run(test::settle(5));
     CHECK(progress > before);
+    program.runner().close();
 }
 
 TEST_CASE("a task may be cancelled while its loop does not run", "[run-two]") {
@@ -435,6 +436,7 @@ TEST_CASE("using a loop from another thread throws", "[wrong-thread]") {
     CHECK(refused == 7);
     CHECK(program.run(test::value_now(2)) == 2);
     CHECK_FALSE(handle.done());
+    program.runner().close();
 }
 
 TEST_CASE("a task cannot be cancelled from another thread that runs a loop of its own",
@@ -460,6 +462,7 @@ TEST_CASE("a task cannot be cancelled from another thread that runs a loop of it
         hob::run(cancelling());
     }).join();
     CHECK(refused);
+    program.runner().close();
 }
 
 TEST_CASE("a task cannot be awaited in another loop than its own", "[wrong-thread]") {
@@ -494,6 +497,7 @@ TEST_CASE("a task cannot be awaited in another loop than its own", "[wrong-threa
         }
     }
     CHECK(refused == 1);
+    program.runner().close();
 }
 
 TEST_CASE("what needs a running loop says so when there is none", "[wrong-thread]") {

@@ -139,6 +139,7 @@ TEST_CASE("a callback that queues itself for ever does not keep the kernel's com
         spinner.cancel();
     };
     program.run(main());
+    program.runner().close();
 }
 
 TEST_CASE("a task whose awaits never suspend yields after at most 128 of them", "[budget]") {
@@ -311,6 +312,7 @@ TEST_CASE("a fatal exception in a callback leaves run", "[fatal-exc]") {
     program.run(test::settle());
     CHECK(later_ran);
     CHECK(program.reports.empty());
+    program.runner().close();
 }
 
 TEST_CASE("at most 256 completions are taken before ready tasks run", "[batch-bound]") {

@@ -124,8 +124,8 @@ TEST_CASE("a timer queue agrees with std::multimap", "[timer-order]") {
             }
             REQUIRE_FALSE(gone->is_armed());
             reference.erase(keys[gone]);
+            // What is left of it in `armed` is passed over later.
             idle.push_back(gone);
-            std::erase(armed, gone);
         }
         REQUIRE(queue.size() == reference.size());
     }

@@ -90,6 +90,7 @@ TEST_CASE("a dump shows the branches of gather, timeout and shield below their t
         CHECK_THROWS_AS(co_await handle, hob::cancelled_error);
     };
     program.run(main());
+    program.runner().close();
 }
 
 TEST_CASE("a dump shows the body and the children of a task group", "[dump]") {
@@ -167,6 +168,7 @@ TEST_CASE("a loop can be dumped while it does not run", "[dump]") {
     CHECK_THAT(text, Contains("task 'sleeping': waiting for a sleep (") &&
                          Contains("task 'waiting': waiting for a gate") &&
                          Contains("task 'yielding': ready"));
+    program.runner().close();
 }
 
 TEST_CASE("dump_tasks outside a loop throws", "[dump]") {

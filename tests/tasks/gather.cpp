@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include "../catch.hpp"
+#include "support/loops.hpp"
 #include "support/program.hpp"
 
 #include <hob/finally.hpp>
@@ -18,7 +19,7 @@ using namespace std::chrono_literals;
 using test::gate;
 
 TEST_CASE("the results of a gather are in the order of its arguments", "[gather-order]") {
-    test::program program;
+    test::program program(test::any_loop());
     std::array<gate, 3> gates;
     auto opener = [&]() -> hob::task<> {
         for (int index : {2, 0, 1}) {
@@ -38,7 +39,7 @@ TEST_CASE("the results of a gather are in the order of its arguments", "[gather-
 }
 
 TEST_CASE("the results of a gathered range are in its order", "[gather-order]") {
-    test::program program;
+    test::program program(test::any_loop());
     constexpr std::size_t count = 1000;
     std::vector<gate> gates(count);
     auto opener = [&]() -> hob::task<> {
@@ -67,7 +68,7 @@ TEST_CASE("the results of a gathered range are in its order", "[gather-order]") 
 }
 
 TEST_CASE("an empty gather completes at once", "[gather-order]") {
-    test::program program;
+    test::program program(test::any_loop());
     auto main = [&]() -> hob::task<> {
         bool turned = false;
         hob::event_loop::current().call_soon([&] { turned = true; });
@@ -81,7 +82,7 @@ TEST_CASE("an empty gather completes at once", "[gather-order]") {
 }
 
 TEST_CASE("a gather of branches that do not suspend takes no turn", "[gather-order]") {
-    test::program program;
+    test::program program(test::any_loop());
     auto main = [&]() -> hob::task<> {
         bool turned = false;
         hob::event_loop::current().call_soon([&] { turned = true; });
@@ -93,7 +94,7 @@ TEST_CASE("a gather of branches that do not suspend takes no turn", "[gather-ord
 }
 
 TEST_CASE("void stands as monostate among the results of a gather", "[gather-order]") {
-    test::program program;
+    test::program program(test::any_loop());
     auto main = [&]() -> hob::task<> {
         std::tuple<std::monostate, int> mixed =
             co_await hob::gather(hob::yield(), test::value_now(2));
@@ -106,7 +107,7 @@ TEST_CASE("void stands as monostate among the results of a gather", "[gather-ord
 }
 
 TEST_CASE("a gather passes move-only values and references", "[gather-order]") {
-    test::program program;
+    test::program program(test::any_loop());
     int target = 1;
     auto make = [](int value) -> hob::task<std::unique_ptr<int>> {
         co_await hob::yield();
@@ -131,7 +132,7 @@ TEST_CASE("a gather passes move-only values and references", "[gather-order]") {
 
 TEST_CASE("the first exception of a gather is thrown after all siblings have ended",
           "[gather-first-exc][gather-second-exc]") {
-    test::program program;
+    test::program program(test::any_loop());
     std::array<gate, 3> gates;
     bool sibling_ended = false;
     auto sibling = [&]() -> hob::task<> {
@@ -166,7 +167,7 @@ TEST_CASE("the first exception of a gather is thrown after all siblings have end
 
 TEST_CASE("a synchronous failure does not keep later branches of a gather from running",
           "[gather-first-exc]") {
-    test::program program;
+    test::program program(test::any_loop());
     bool ran = false;
     auto late = [&]() -> hob::task<> {
         co_await hob::yield();
@@ -187,7 +188,7 @@ TEST_CASE("a synchronous failure does not keep later branches of a gather from r
 
 TEST_CASE("a gathered handle whose task was cancelled makes the gather throw cancelled_error",
           "[gather-child-cancel]") {
-    test::program program;
+    test::program program(test::any_loop());
     gate never;
     gate other;
     auto main = [&]() -> hob::task<> {
@@ -209,7 +210,7 @@ TEST_CASE("a gathered handle whose task was cancelled makes the gather throw can
 
 TEST_CASE("cancelling a gather cancels every branch and waits for all cleanups",
           "[gather-cancel]") {
-    test::program program;
+    test::program program(test::any_loop());
     gate never;
     gate cleanup_gate;
     std::vector<std::string> log;
@@ -250,7 +251,7 @@ TEST_CASE("cancelling a gather cancels every branch and waits for all cleanups",
 }
 
 TEST_CASE("a gather that had finished when it was cancelled gives its values", "[gather-cancel]") {
-    test::program program;
+    test::program program(test::any_loop());
     gate both;
     bool delivered = false;
     bool passed = false;
@@ -273,7 +274,7 @@ TEST_CASE("a gather that had finished when it was cancelled gives its values", "
 }
 
 TEST_CASE("an exception of a branch of a cancelled gather is reported once", "[gather-cancel]") {
-    test::program program;
+    test::program program(test::any_loop());
     gate never;
     gate slow;
     auto shielded_failure = [&]() -> hob::task<> {
@@ -301,7 +302,7 @@ TEST_CASE("an exception of a branch of a cancelled gather is reported once", "[g
 }
 
 TEST_CASE("the same handle may stand twice in one gather", "[gather-dup]") {
-    test::program program;
+    test::program program(test::any_loop());
     gate open;
     auto main = [&]() -> hob::task<> {
         auto handle = hob::create_task(test::value_after(open, 4));
@@ -317,7 +318,7 @@ TEST_CASE("the same handle may stand twice in one gather", "[gather-dup]") {
 
 TEST_CASE("in a cancelled scope a gather runs its branches to their first suspension",
           "[gather-cancel]") {
-    test::program program;
+    test::program program(test::any_loop());
     std::vector<std::string> log;
     auto suspending = [&]() -> hob::task<> {
         log.push_back("started");
@@ -343,7 +344,7 @@ TEST_CASE("in a cancelled scope a gather runs its branches to their first suspen
 }
 
 TEST_CASE("a gather refuses a task that was moved from, and starts none", "[gather-order]") {
-    test::program program;
+    test::program program(test::any_loop());
     bool ran = false;
     auto branch = [&]() -> hob::task<> {
         ran = true;
@@ -373,7 +374,7 @@ hob::task<int> nested(int depth, gate& at_bottom) {
 } // namespace
 
 TEST_CASE("gathers nest far deeper than the inline limit", "[gather-order]") {
-    test::program program;
+    test::program program(test::any_loop());
     gate open;
     auto main = [&]() -> hob::task<> {
         hob::event_loop::current().call_soon([&] { open.open(); });
@@ -384,7 +385,7 @@ TEST_CASE("gathers nest far deeper than the inline limit", "[gather-order]") {
 }
 
 TEST_CASE("a deep nest of gathers is cancelled", "[gather-cancel]") {
-    test::program program;
+    test::program program(test::any_loop());
     gate never;
     auto main = [&]() -> hob::task<> {
         auto handle = hob::create_task(nested(20'000, never));
@@ -407,7 +408,7 @@ struct throws_when_moved {
 } // namespace
 
 TEST_CASE("a result that cannot be moved fails its branch", "[gather-first-exc]") {
-    test::program program;
+    test::program program(test::any_loop());
     auto branch = []() -> hob::task<throws_when_moved> {
         throws_when_moved value;
         value.armed = true;
@@ -421,7 +422,7 @@ TEST_CASE("a result that cannot be moved fails its branch", "[gather-first-exc]"
 }
 
 TEST_CASE("a gather under a timeout leaves no branch alive", "[gather-cancel]") {
-    test::program program;
+    test::program program(test::any_loop());
     gate never;
     int alive = 0;
     auto branch = [&]() -> hob::task<> {
@@ -438,7 +439,7 @@ TEST_CASE("a gather under a timeout leaves no branch alive", "[gather-cancel]") 
 }
 
 TEST_CASE("a million gathers one after the other keep memory flat", "[gather-loop]") {
-    test::program program;
+    test::program program(test::any_loop());
     const int count = test::sanitized ? 100'000 : 1'000'000;
     auto main = [&]() -> hob::task<> {
         long before = 0;

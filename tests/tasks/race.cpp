@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include "../catch.hpp"
+#include "support/loops.hpp"
 #include "support/program.hpp"
 
 #include <hob/finally.hpp>
@@ -14,7 +15,7 @@ using namespace std::chrono_literals;
 using test::gate;
 
 TEST_CASE("the first branch of a race to succeed wins", "[race]") {
-    test::program program;
+    test::program program(test::any_loop());
     std::array<gate, 3> gates;
     auto main = [&]() -> hob::task<> {
         hob::event_loop::current().call_soon([&] { gates[1].open(); });
@@ -28,7 +29,7 @@ TEST_CASE("the first branch of a race to succeed wins", "[race]") {
 }
 
 TEST_CASE("the losers of a race are cancelled and awaited before it returns", "[race]") {
-    test::program program;
+    test::program program(test::any_loop());
     gate win;
     gate never;
     gate cleanup_gate;
@@ -63,7 +64,7 @@ TEST_CASE("the losers of a race are cancelled and awaited before it returns", "[
 
 TEST_CASE("a branch that finishes without suspending keeps the later ones from starting",
           "[race]") {
-    test::program program;
+    test::program program(test::any_loop());
     int started = 0;
     int alive = 0;
     auto later = [&](test::counted) -> hob::task<int> {
@@ -95,7 +96,7 @@ TEST_CASE("a branch that finishes without suspending keeps the later ones from s
 }
 
 TEST_CASE("a branch that finishes at once beats one that was started before and waits", "[race]") {
-    test::program program;
+    test::program program(test::any_loop());
     gate never;
     int alive = 0;
     auto waiting = [&]() -> hob::task<int> {
@@ -112,7 +113,7 @@ TEST_CASE("a branch that finishes at once beats one that was started before and 
 }
 
 TEST_CASE("a tie goes to the branch with the lower index", "[race]") {
-    test::program program;
+    test::program program(test::any_loop());
     gate both;
     auto main = [&]() -> hob::task<> {
         hob::event_loop::current().call_soon([&] { both.open(); });
@@ -124,7 +125,7 @@ TEST_CASE("a tie goes to the branch with the lower index", "[race]") {
 }
 
 TEST_CASE("a branch that fails leaves the race", "[race]") {
-    test::program program;
+    test::program program(test::any_loop());
     std::array<gate, 2> gates;
     auto opener = [&]() -> hob::task<> {
         co_await test::settle();
@@ -147,7 +148,7 @@ TEST_CASE("a branch that fails leaves the race", "[race]") {
 
 TEST_CASE("a race in which everyone fails throws all exceptions in the order of the failures",
           "[race]") {
-    test::program program;
+    test::program program(test::any_loop());
     std::array<gate, 2> gates;
     auto opener = [&]() -> hob::task<> {
         co_await test::settle();
@@ -174,7 +175,7 @@ TEST_CASE("a race in which everyone fails throws all exceptions in the order of 
 
 TEST_CASE("a loser that fails in its cleanup is reported, and the winner's value delivered",
           "[race]") {
-    test::program program;
+    test::program program(test::any_loop());
     gate win;
     gate never;
     auto bad_cleanup = []() -> hob::task<> {
@@ -198,7 +199,7 @@ TEST_CASE("a loser that fails in its cleanup is reported, and the winner's value
 }
 
 TEST_CASE("a loser that gives a value all the same does not replace the winner", "[race]") {
-    test::program program;
+    test::program program(test::any_loop());
     gate win;
     auto stubborn = [&]() -> hob::task<std::unique_ptr<int>> {
         co_await hob::shield(test::settle(20));
@@ -214,7 +215,7 @@ TEST_CASE("a loser that gives a value all the same does not replace the winner",
 }
 
 TEST_CASE("cancelling a race cancels and awaits every branch", "[race]") {
-    test::program program;
+    test::program program(test::any_loop());
     gate never;
     gate cleanup_gate;
     int alive = 0;
@@ -243,7 +244,7 @@ TEST_CASE("cancelling a race cancels and awaits every branch", "[race]") {
 }
 
 TEST_CASE("errors of a race that was cancelled are reported once each", "[race]") {
-    test::program program;
+    test::program program(test::any_loop());
     gate never;
     auto stubborn = [&]() -> hob::task<> {
         co_await hob::shield(test::settle(20));
@@ -265,7 +266,7 @@ TEST_CASE("errors of a race that was cancelled are reported once each", "[race]"
 }
 
 TEST_CASE("a race that was won in the turn of its cancellation gives the value", "[race]") {
-    test::program program;
+    test::program program(test::any_loop());
     gate win;
     gate never;
     bool delivered = false;
@@ -289,7 +290,7 @@ TEST_CASE("a race that was won in the turn of its cancellation gives the value",
 }
 
 TEST_CASE("in a cancelled scope a race is won only without suspending", "[race]") {
-    test::program program;
+    test::program program(test::any_loop());
     hob::task_handle<> self;
     std::vector<std::string> log;
     auto suspending = [&]() -> hob::task<int> {
@@ -315,7 +316,7 @@ TEST_CASE("in a cancelled scope a race is won only without suspending", "[race]"
 }
 
 TEST_CASE("a race over a range tells who won", "[race]") {
-    test::program program;
+    test::program program(test::any_loop());
     constexpr std::size_t count = 2000;
     std::vector<gate> gates(count);
     int alive = 0;
@@ -344,7 +345,7 @@ TEST_CASE("a race over a range tells who won", "[race]") {
 }
 
 TEST_CASE("a race over nothing is refused", "[race]") {
-    test::program program;
+    test::program program(test::any_loop());
     auto main = [&]() -> hob::task<> {
         CHECK_THROWS_AS(co_await hob::race(std::vector<hob::task<int>>()), hob::usage_error);
         CHECK_THROWS_AS(co_await hob::race(std::vector<hob::task<>>()), hob::usage_error);
@@ -355,7 +356,7 @@ TEST_CASE("a race over nothing is refused", "[race]") {
 }
 
 TEST_CASE("a race does not cancel the task behind a losing handle", "[race]") {
-    test::program program;
+    test::program program(test::any_loop());
     gate slow;
     auto main = [&]() -> hob::task<> {
         auto handle = hob::create_task(test::value_after(slow, 6));
@@ -371,7 +372,7 @@ TEST_CASE("a race does not cancel the task behind a losing handle", "[race]") {
 }
 
 TEST_CASE("races nest, and the losers of the inner one end before the outer returns", "[race]") {
-    test::program program;
+    test::program program(test::any_loop());
     gate win;
     gate never;
     int alive = 0;
@@ -393,7 +394,7 @@ TEST_CASE("races nest, and the losers of the inner one end before the outer retu
 }
 
 TEST_CASE("branches beyond the inline limit race in later turns", "[race]") {
-    test::program program;
+    test::program program(test::any_loop());
     gate never;
     // Each level starts the next one inside its own step, as far as the stack allows.
     auto level = [&](auto& self, int depth) -> hob::task<int> {

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include "../catch.hpp"
+#include "support/loops.hpp"
 #include "support/program.hpp"
 
 #include <hob/finally.hpp>
@@ -14,7 +15,7 @@ using namespace std::chrono_literals;
 using test::gate;
 
 TEST_CASE("a shield passes values, references and exceptions", "[shield-pass]") {
-    test::program program;
+    test::program program(test::any_loop());
     int target = 0;
     gate open;
     auto refer = [&]() -> hob::task<int&> { co_return target; };
@@ -36,7 +37,7 @@ TEST_CASE("a shield passes values, references and exceptions", "[shield-pass]") 
 }
 
 TEST_CASE("cancelling a task lets what it shields run to its end first", "[shield-outer]") {
-    test::program program;
+    test::program program(test::any_loop());
     gate open;
     std::vector<std::string> log;
     auto inner = [&]() -> hob::task<int> {
@@ -69,7 +70,7 @@ TEST_CASE("cancelling a task lets what it shields run to its end first", "[shiel
 }
 
 TEST_CASE("a shield in a task that is cancelled already runs to its end", "[shield-outer]") {
-    test::program program;
+    test::program program(test::any_loop());
     hob::task_handle<> self;
     bool shielded = false;
     bool passed = false;
@@ -91,7 +92,7 @@ TEST_CASE("a shield in a task that is cancelled already runs to its end", "[shie
 
 TEST_CASE("a task that only shields ends with its value although it was cancelled",
           "[shield-outer]") {
-    test::program program;
+    test::program program(test::any_loop());
     gate open;
     auto outer = [&]() -> hob::task<int> {
         co_return co_await hob::shield(test::value_after(open, 3));
@@ -110,7 +111,7 @@ TEST_CASE("a task that only shields ends with its value although it was cancelle
 }
 
 TEST_CASE("a shielded join of a task that was cancelled throws cancelled_error", "[shield-inner]") {
-    test::program program;
+    test::program program(test::any_loop());
     gate never;
     auto main = [&]() -> hob::task<> {
         auto inner = hob::create_task(test::value_after(never, 1));
@@ -123,7 +124,7 @@ TEST_CASE("a shielded join of a task that was cancelled throws cancelled_error",
 
 TEST_CASE("a failure behind the shield of a cancelled task is seen exactly once",
           "[shield-late-exc]") {
-    test::program program;
+    test::program program(test::any_loop());
     gate open;
     auto outer = [&]() -> hob::task<> { co_await hob::shield(test::failure_after(open, "late")); };
     SECTION("by the handler, if nobody awaits the task") {
@@ -179,7 +180,7 @@ TEST_CASE("a failure behind the shield of a cancelled task is seen exactly once"
 }
 
 TEST_CASE("a shield around a gather protects all of it", "[shield-gather]") {
-    test::program program;
+    test::program program(test::any_loop());
     gate open;
     int got = 0;
     auto outer = [&]() -> hob::task<> {
@@ -201,7 +202,7 @@ TEST_CASE("a shield around a gather protects all of it", "[shield-gather]") {
 }
 
 TEST_CASE("a shield inside a gather protects exactly its branch", "[shield-gather]") {
-    test::program program;
+    test::program program(test::any_loop());
     gate open;
     std::vector<std::string> log;
     auto waiting = [&](std::string name) -> hob::task<> {
@@ -228,7 +229,7 @@ TEST_CASE("a shield inside a gather protects exactly its branch", "[shield-gathe
 }
 
 TEST_CASE("a timeout inside a shield still cancels its own part", "[shield-outer]") {
-    test::program program;
+    test::program program(test::any_loop());
     gate never;
     bool expired = false;
     auto outer = [&]() -> hob::task<> {
@@ -245,7 +246,7 @@ TEST_CASE("a timeout inside a shield still cancels its own part", "[shield-outer
 }
 
 TEST_CASE("a timeout around a shield waits for it and then gives its value", "[shield-outer]") {
-    test::program program;
+    test::program program(test::any_loop());
     gate open;
     auto opener = [&]() -> hob::task<> {
         co_await hob::sleep_for(5ms);
@@ -261,7 +262,7 @@ TEST_CASE("a timeout around a shield waits for it and then gives its value", "[s
 }
 
 TEST_CASE("cancellation does not reach the children of a shielded group", "[shield-outer]") {
-    test::program program;
+    test::program program(test::any_loop());
     gate open;
     int done = 0;
     auto child = [&]() -> hob::task<> {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Task groups whose tasks do not fail.
 #include "../catch.hpp"
+#include "support/loops.hpp"
 #include "support/program.hpp"
 
 #include <hob/finally.hpp>
@@ -16,7 +17,7 @@ using namespace std::chrono_literals;
 using test::gate;
 
 TEST_CASE("a task group waits for all of its children", "[tg-join]") {
-    test::program program;
+    test::program program(test::any_loop());
     gate open;
     int done = 0;
     auto child = [&]() -> hob::task<> {
@@ -41,7 +42,7 @@ TEST_CASE("a task group waits for all of its children", "[tg-join]") {
 }
 
 TEST_CASE("a task group without children is over with its body", "[tg-join]") {
-    test::program program;
+    test::program program(test::any_loop());
     auto body = [](hob::task_group&) -> hob::task<> { co_return; };
     auto main = [&]() -> hob::task<> {
         bool turned = false;
@@ -53,7 +54,7 @@ TEST_CASE("a task group without children is over with its body", "[tg-join]") {
 }
 
 TEST_CASE("a body that outlives its children ends its group", "[tg-join]") {
-    test::program program;
+    test::program program(test::any_loop());
     gate open;
     auto body = [&](hob::task_group& group) -> hob::task<int> {
         group.start(test::value_now(1));
@@ -71,7 +72,7 @@ TEST_CASE("a body that outlives its children ends its group", "[tg-join]") {
 }
 
 TEST_CASE("children may refer to what the body has captured", "[tg-join]") {
-    test::program program;
+    test::program program(test::any_loop());
     int seen = 0;
     auto main = [&]() -> hob::task<> {
         auto shared = std::make_shared<int>(7);
@@ -90,7 +91,7 @@ TEST_CASE("children may refer to what the body has captured", "[tg-join]") {
 }
 
 TEST_CASE("children start in the order of their creation and not inside start", "[tg-join]") {
-    test::program program;
+    test::program program(test::any_loop());
     std::vector<int> order;
     auto child = [&](int number) -> hob::task<> {
         order.push_back(number);
@@ -108,7 +109,7 @@ TEST_CASE("children start in the order of their creation and not inside start", 
 }
 
 TEST_CASE("a child with a handle gives its value inside and after its group", "[tg-join]") {
-    test::program program;
+    test::program program(test::any_loop());
     hob::task_handle<int> kept;
     auto body = [&](hob::task_group& group) -> hob::task<> {
         kept = group.create_task(test::value_now(4));
@@ -127,7 +128,7 @@ TEST_CASE("a child with a handle gives its value inside and after its group", "[
 }
 
 TEST_CASE("cancelling one child does not fail its group", "[tg-cancel-one]") {
-    test::program program;
+    test::program program(test::any_loop());
     gate never;
     gate open;
     int done = 0;
@@ -156,7 +157,7 @@ TEST_CASE("cancelling one child does not fail its group", "[tg-cancel-one]") {
 }
 
 TEST_CASE("children start siblings", "[tg-join]") {
-    test::program program;
+    test::program program(test::any_loop());
     int ran = 0;
     auto body = [&](hob::task_group& group) -> hob::task<> {
         auto spawning = [&ran](auto& self, hob::task_group& owner, int depth) -> hob::task<> {
@@ -181,7 +182,7 @@ TEST_CASE("children start siblings", "[tg-join]") {
 
 TEST_CASE("a hundred thousand short children take the memory of those that are alive",
           "[tg-bounded]") {
-    test::program program;
+    test::program program(test::any_loop());
     constexpr int concurrency = 16;
     const int count = 100'000;
     int alive = 0;
@@ -215,7 +216,7 @@ TEST_CASE("a hundred thousand short children take the memory of those that are a
 }
 
 TEST_CASE("a thousand groups nest", "[tg-nest]") {
-    test::program program;
+    test::program program(test::any_loop());
     int deepest = 0;
     std::function<hob::task<>(int)> level = [&](int depth) -> hob::task<> {
         deepest = std::max(deepest, depth);
@@ -233,7 +234,7 @@ TEST_CASE("a thousand groups nest", "[tg-nest]") {
 }
 
 TEST_CASE("a body that is no coroutine may start children", "[tg-join]") {
-    test::program program;
+    test::program program(test::any_loop());
     int done = 0;
     auto child = [&]() -> hob::task<> {
         co_await hob::yield();
@@ -253,7 +254,7 @@ TEST_CASE("a body that is no coroutine may start children", "[tg-join]") {
 }
 
 TEST_CASE("a task group refuses a task that was moved from", "[tg-misuse]") {
-    test::program program;
+    test::program program(test::any_loop());
     auto body = [&](hob::task_group& group) -> hob::task<> {
         CHECK_THROWS_AS(group.start(hob::task<>(nullptr)), hob::usage_error);
         CHECK(group.size() == 0);
@@ -269,7 +270,7 @@ TEST_CASE("a task group refuses a task that was moved from", "[tg-misuse]") {
 
 TEST_CASE("starting a task in a group that has ended throws and destroys the task",
           "[tg-late-create]") {
-    test::program program;
+    test::program program(test::any_loop());
     int alive = 0;
     bool tried = false;
     auto late = [](test::counted) -> hob::task<> { co_return; };
@@ -293,7 +294,7 @@ TEST_CASE("starting a task in a group that has ended throws and destroys the tas
 }
 
 TEST_CASE("a timeout around a task group leaves no child alive", "[tg-ext-cancel][to-group]") {
-    test::program program;
+    test::program program(test::any_loop());
     gate never;
     int alive = 0;
     auto child = [&]() -> hob::task<> {

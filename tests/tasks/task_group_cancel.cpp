@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Task groups that are cancelled, from outside or by `task_group::cancel`.
 #include "../catch.hpp"
+#include "support/loops.hpp"
 #include "support/program.hpp"
 
 #include <hob/finally.hpp>
@@ -14,7 +15,7 @@ using test::gate;
 
 TEST_CASE("a group that is cancelled from outside awaits its children, then its caller is stopped",
           "[tg-ext-cancel]") {
-    test::program program;
+    test::program program(test::any_loop());
     gate never;
     gate cleanup_gate;
     strings log;
@@ -50,7 +51,7 @@ TEST_CASE("a group that is cancelled from outside awaits its children, then its 
 
 TEST_CASE("a caller is stopped at its group if a child was, although the body had ended",
           "[tg-ext-cancel]") {
-    test::program program;
+    test::program program(test::any_loop());
     gate never;
     bool passed = false;
     auto child = [&]() -> hob::task<> { co_await never.wait(); };
@@ -77,7 +78,7 @@ TEST_CASE("a caller is stopped at its group if a child was, although the body ha
 
 TEST_CASE("a group whose tasks had all ended when it was cancelled gives its value",
           "[tg-ext-cancel]") {
-    test::program program;
+    test::program program(test::any_loop());
     gate open;
     int value = 0;
     bool passed = false;
@@ -105,7 +106,7 @@ TEST_CASE("a group whose tasks had all ended when it was cancelled gives its val
 
 TEST_CASE("errors of children of a cancelled group are reported once, and its caller is stopped",
           "[tg-ext-cancel-err]") {
-    test::program program;
+    test::program program(test::any_loop());
     gate never;
     gate slow;
     bool passed = false;
@@ -144,7 +145,7 @@ TEST_CASE("errors of children of a cancelled group are reported once, and its ca
 
 TEST_CASE("a group that is cancelled from outside in the turn of a child's failure",
           "[tg-ext-cancel-err]") {
-    test::program program;
+    test::program program(test::any_loop());
     gate never;
     gate failing;
     const bool cancel_first = GENERATE(true, false);
@@ -178,7 +179,7 @@ TEST_CASE("a group that is cancelled from outside in the turn of a child's failu
 
 TEST_CASE("a child that is started in a group that is being cancelled is born cancelled",
           "[tg-create-in-abort]") {
-    test::program program;
+    test::program program(test::any_loop());
     gate never;
     strings log;
     auto newborn = [&]() -> hob::task<> {
@@ -217,7 +218,7 @@ TEST_CASE("a child that is started in a group that is being cancelled is born ca
 }
 
 TEST_CASE("task_group::cancel ends the group without an error", "[tg-cancel-one]") {
-    test::program program;
+    test::program program(test::any_loop());
     gate never;
     int alive = 0;
     auto child = [&]() -> hob::task<> {
@@ -291,7 +292,7 @@ TEST_CASE("task_group::cancel ends the group without an error", "[tg-cancel-one]
 
 TEST_CASE("a body that shields when its group is cancelled finishes what it shields",
           "[tg-cancel-one]") {
-    test::program program;
+    test::program program(test::any_loop());
     gate open;
     gate never;
     strings log;
@@ -313,7 +314,7 @@ TEST_CASE("a body that shields when its group is cancelled finishes what it shie
 
 TEST_CASE("a group that is cancelled in the turn of a child's failure throws the failure",
           "[tg-aggregate]") {
-    test::program program;
+    test::program program(test::any_loop());
     gate never;
     gate failing;
     const bool cancel_first = GENERATE(true, false);
@@ -341,7 +342,7 @@ TEST_CASE("a group that is cancelled in the turn of a child's failure throws the
 
 TEST_CASE("a body that cancels its group before it is a coroutine is itself cancelled",
           "[tg-create-in-abort]") {
-    test::program program;
+    test::program program(test::any_loop());
     gate never;
     bool passed = false;
     auto waiting = [&]() -> hob::task<> {
@@ -359,7 +360,7 @@ TEST_CASE("a body that cancels its group before it is a coroutine is itself canc
 
 TEST_CASE("a group in a cancelled scope runs its body to the first suspension",
           "[tg-create-in-abort]") {
-    test::program program;
+    test::program program(test::any_loop());
     hob::task_handle<> self;
     strings log;
     auto child = [&]() -> hob::task<> {
@@ -388,7 +389,7 @@ TEST_CASE("a group in a cancelled scope runs its body to the first suspension",
 
 TEST_CASE("cancelling an outer group stops the children of a thousand nested ones",
           "[tg-ext-cancel]") {
-    test::program program;
+    test::program program(test::any_loop());
     gate never;
     int alive = 0;
     auto level = [&](auto& self, int depth) -> hob::task<> {
@@ -419,7 +420,7 @@ TEST_CASE("cancelling an outer group stops the children of a thousand nested one
 
 TEST_CASE("children that start siblings while being cancelled do not keep the group alive",
           "[tg-hydra]") {
-    test::program program;
+    test::program program(test::any_loop());
     gate never;
     int generations = 0;
     // A child that is born cancelled may start another one before it is stopped, for a while.

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Task groups in which something fails.
 #include "../catch.hpp"
+#include "support/loops.hpp"
 #include "support/program.hpp"
 
 #include <hob/finally.hpp>
@@ -28,7 +29,7 @@ template <class Body> hob::task<strings> failures_of(Body body) {
 } // namespace
 
 TEST_CASE("a child's exception cancels its siblings and the body", "[tg-sibling]") {
-    test::program program;
+    test::program program(test::any_loop());
     gate never;
     gate failing;
     strings log;
@@ -63,7 +64,7 @@ TEST_CASE("a child's exception cancels its siblings and the body", "[tg-sibling]
 
 TEST_CASE("the exceptions of all children and of the body are thrown in the order of the failures",
           "[tg-aggregate]") {
-    test::program program;
+    test::program program(test::any_loop());
     gate both;
     auto stubborn = [](const char* message) -> hob::task<> {
         co_await hob::shield(test::settle(5));
@@ -91,7 +92,7 @@ TEST_CASE("the exceptions of all children and of the body are thrown in the orde
 }
 
 TEST_CASE("a child that was cancelled is none of the group's exceptions", "[tg-aggregate]") {
-    test::program program;
+    test::program program(test::any_loop());
     gate never;
     gate failing;
     auto body = [&](hob::task_group& group) -> hob::task<> {
@@ -111,7 +112,7 @@ TEST_CASE("a child that was cancelled is none of the group's exceptions", "[tg-a
 }
 
 TEST_CASE("a body that fails cancels its children", "[tg-sibling]") {
-    test::program program;
+    test::program program(test::any_loop());
     gate never;
     int alive = 0;
     auto child = [&]() -> hob::task<> {
@@ -169,7 +170,7 @@ TEST_CASE("a body that fails cancels its children", "[tg-sibling]") {
 
 TEST_CASE("two children that fail in the same turn are both in the group's exception",
           "[tg-aggregate]") {
-    test::program program;
+    test::program program(test::any_loop());
     gate both;
     auto body = [&](hob::task_group& group) -> hob::task<> {
         group.start(test::failure_after(both, "one"));
@@ -187,7 +188,7 @@ TEST_CASE("two children that fail in the same turn are both in the group's excep
 }
 
 TEST_CASE("nested groups wrap an exception once a level", "[tg-nest]") {
-    test::program program;
+    test::program program(test::any_loop());
     gate never;
     gate failing;
     auto inner = [&](hob::task_group& group) -> hob::task<> {
@@ -219,7 +220,7 @@ TEST_CASE("nested groups wrap an exception once a level", "[tg-nest]") {
 }
 
 TEST_CASE("an inner and an outer group that fail in the same turn keep both errors", "[tg-both]") {
-    test::program program;
+    test::program program(test::any_loop());
     gate never;
     gate failing;
     const bool outer_first = GENERATE(true, false);
@@ -269,7 +270,7 @@ TEST_CASE("an inner and an outer group that fail in the same turn keep both erro
 }
 
 TEST_CASE("after the exception of a group was caught its caller is not cancelled", "[tg-noleak]") {
-    test::program program;
+    test::program program(test::any_loop());
     gate open;
     auto failing_body = [](hob::task_group& group) -> hob::task<> {
         group.start(test::failure_now("boom"));
@@ -293,7 +294,7 @@ TEST_CASE("after the exception of a group was caught its caller is not cancelled
 }
 
 TEST_CASE("starting a task after a failure throws and destroys the task", "[tg-late-create]") {
-    test::program program;
+    test::program program(test::any_loop());
     int alive = 0;
     bool started = false;
     auto late = [&](test::counted) -> hob::task<> {
@@ -337,7 +338,7 @@ TEST_CASE("starting a task after a failure throws and destroys the task", "[tg-l
 }
 
 TEST_CASE("children that start siblings while the group aborts are all stopped", "[tg-hydra]") {
-    test::program program;
+    test::program program(test::any_loop());
     gate never;
     gate failing;
     int alive = 0;
@@ -397,7 +398,7 @@ TEST_CASE("children that start siblings while the group aborts are all stopped",
 
 TEST_CASE("errors of children while the body cleans up are in the group's exception",
           "[tg-body-cleanup]") {
-    test::program program;
+    test::program program(test::any_loop());
     gate never;
     gate during_cleanup;
     auto stubborn = [&]() -> hob::task<> {
@@ -430,7 +431,7 @@ TEST_CASE("errors of children while the body cleans up are in the group's except
 }
 
 TEST_CASE("a failure is the group's also if the child's handle is awaited", "[tg-sibling]") {
-    test::program program;
+    test::program program(test::any_loop());
     bool caught = false;
     auto body = [&](hob::task_group& group) -> hob::task<> {
         auto child = group.create_task(test::failure_now("boom"));
@@ -455,7 +456,7 @@ TEST_CASE("a fatal exception leaves run at once and passes every group by", "[tg
     int alive = 0;
     bool caught = false;
     {
-        test::program program;
+        test::program program(test::any_loop());
         gate never;
         gate failing;
         auto waiting = [&]() -> hob::task<> {

@@ -16,9 +16,6 @@
 #include <utility>
 
 namespace hob {
-
-class event_loop;
-
 namespace detail {
 
 /// Counted by the handles and by the loop while it holds the call.
@@ -161,9 +158,10 @@ class call_handle {
     /// When it is due; only for `call_later` and `call_at`.
     [[nodiscard]] detail::time_point when() const noexcept { return call_->deadline(); }
 
-  private:
-    friend class event_loop;
+    /// For what is built on calls.
     explicit call_handle(detail::scheduled_call& call) noexcept : call_(&call) { call.keep(); }
+
+  private:
     detail::scheduled_call* call_ = nullptr;
 };
 

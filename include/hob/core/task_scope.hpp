@@ -2,6 +2,8 @@
 // The scope of a spawned task, and who keeps it.
 #pragma once
 
+#include <hob/core/context.hpp>
+#include <hob/core/exception_trace.hpp>
 #include <hob/core/intrusive_list.hpp>
 #include <hob/core/scope.hpp>
 
@@ -25,15 +27,32 @@ class task_owner {
     ~task_owner() = default;
 };
 
-/// The root scope of a task, and what people call it. A base of its own for the sake of its size:
-/// the number fills the scope's last bytes, which a million sleeping tasks notice.
+/// What few tasks have, kept apart for the sake of the size of the others.
+class task_details {
+  public:
+    std::string name; ///< empty: not set
+    context variables;
+    std::unique_ptr<exception_trace> trace; ///< only of a failed task
+};
+
+/// The root scope of a task, and what is particular to it. A base of its own for the sake of its
+/// size: the number fills the scope's last bytes, which a million sleeping tasks notice.
 class named_scope : public scope {
   public:
     /// Given by `set_name`; otherwise "task-N".
     [[nodiscard]] std::string name() const {
-        return name_ ? *name_ : "task-" + std::to_string(number_);
+        return details_ && !details_->name.empty() ? details_->name
+                                                   : "task-" + std::to_string(number_);
     }
-    void set_name(std::string name) { name_ = std::make_unique<std::string>(std::move(name)); }
+    void set_name(std::string name) { details().name = std::move(name); }
+
+    /// Throws `std::bad_alloc`.
+    [[nodiscard]] task_details& details() {
+        if (!details_)
+            details_ = std::make_unique<task_details>();
+        return *details_;
+    }
+    [[nodiscard]] const task_details* details_if_any() const noexcept { return details_.get(); }
 
   protected:
     explicit named_scope(std::uint32_t number) noexcept : number_(number) {}
@@ -41,17 +60,24 @@ class named_scope : public scope {
 
   private:
     std::uint32_t number_;
-    std::unique_ptr<std::string> name_;
+    std::unique_ptr<task_details> details_;
 };
 
+/// Counted by the handles to it and, until it has ended, by its keeper.
 class task_scope : public named_scope, public list_node {
   public:
+    void keep() noexcept { ++references_; }
+    void release() noexcept {
+        if (--references_ == 0)
+            destroy();
+    }
+
     [[nodiscard]] scope* parent() const noexcept final { return owner_->owning_scope(); }
     [[nodiscard]] scheduler& home() noexcept final { return owner_->home(); }
     [[nodiscard]] task_scope* as_task() noexcept final { return this; }
     [[nodiscard]] task_owner& keeper() const noexcept { return *owner_; }
 
-    /// A task that has ended outlives its keeper if handles refer to it.
+    /// A task changes hands, or has ended and outlives its keeper because handles refer to it.
     void change_keeper(task_owner& owner) noexcept { owner_ = &owner; }
     /// The loop closes, which holds this task for the sake of an exception that nobody has seen.
     virtual void tell_failure() noexcept {}
@@ -66,8 +92,11 @@ class task_scope : public named_scope, public list_node {
         : named_scope(number), owner_(&owner) {}
     ~task_scope() = default;
 
+    virtual void destroy() noexcept = 0;
+
   private:
     task_owner* owner_;
+    unsigned references_ = 1;
 };
 
 /// The task that a scope belongs to. Every chain of parents ends at one.

@@ -31,7 +31,7 @@ class gate_line {
 
 /// Waits until `Gate` is open. That is a class with `is_open()`, a `gate_line` named `line_` and a
 /// word for people, `gate_name`.
-template <class Gate> class gate_wait final : public waiter {
+template <class Gate> class gate_wait : public waiter {
   public:
     explicit gate_wait(Gate& target) noexcept : gate_(target) {}
 

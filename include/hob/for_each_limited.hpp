@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: MIT
+// hob::for_each_limited: a task for each element, a limited number of them at a time.
+#pragma once
+
+#include <hob/core/callable.hpp>
+#include <hob/sync/semaphore.hpp>
+#include <hob/task_group.hpp>
+
+#include <cstddef>
+#include <functional>
+#include <iterator>
+#include <ranges>
+#include <type_traits>
+#include <utility>
+
+namespace hob {
+namespace detail {
+
+/// Keeps its place among the tasks that run at a time until it has ended.
+template <class T> task<> run_limited(task<T> work, semaphore_permit) {
+    co_await std::move(work);
+}
+
+template <class Range, class Function> class limited_starter {
+  public:
+    limited_starter(std::size_t limit, Range& range, Function& function)
+        : places_(static_cast<std::ptrdiff_t>(limit)), range_(range), function_(function) {}
+
+    task<> operator()(task_group& group) {
+        for (auto&& each : range_) {
+            semaphore_permit place = co_await places_.acquire();
+            group.start(
+                run_limited(function_(std::forward<decltype(each)>(each)), std::move(place)));
+        }
+    }
+
+  private:
+    semaphore places_;
+    Range& range_;
+    Function& function_;
+};
+
+template <class Range, class Function>
+task<> run_each_limited(std::size_t limit, Range range, Function function) {
+    limited_starter<std::remove_reference_t<Range>, std::remove_reference_t<Function>> starter(
+        limit, range, function);
+    co_await with_task_group(std::ref(starter));
+}
+
+} // namespace detail
+
+/// Calls `function(element)`, which returns a task, for each element of `range` in order, and runs
+/// at most `limit` of these tasks at a time; returns when all have ended. The next element is taken
+/// only when a place is free, so `range` may be lazy.
+///
+///     auto fetch_one = [&](const std::string& url) { return fetch(url, pages); };
+///     co_await hob::for_each_limited(10, urls, fetch_one);
+///
+/// A temporary range or callable is kept; one with a name is referred to and has to live as long.
+/// If a task fails, the others are cancelled and awaited, and an `exception_group` is thrown, as by
+/// `with_task_group`. Cancelling the awaiting task cancels all of them. Throws `usage_error` for a
+/// limit of 0.
+template <std::ranges::input_range Range, class Function>
+    requires(
+        detail::is_task<std::invoke_result_t<Function&, std::ranges::range_reference_t<Range>>>)
+task<> for_each_limited(std::size_t limit, Range&& range, Function&& function) {
+    detail::check_callable<Function>();
+    if (limit == 0)
+        throw usage_error("for_each_limited needs a limit of at least 1");
+    return detail::run_each_limited<Range, Function>(limit, std::forward<Range>(range),
+                                                     std::forward<Function>(function));
+}
+
+} // namespace hob

@@ -1,0 +1,246 @@
+// SPDX-License-Identifier: MIT
+// hob::future: an outcome that somebody will set, and that tasks wait for.
+#pragma once
+
+#include <hob/core/frame_pool.hpp>
+#include <hob/core/reactor.hpp>
+#include <hob/core/result.hpp>
+#include <hob/core/scheduled_call.hpp>
+#include <hob/sync/gate.hpp>
+
+#include <coroutine>
+#include <cstddef>
+#include <cstdio>
+#include <exception>
+#include <memory>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+namespace hob {
+namespace detail {
+
+/// What the copies of a future share, whatever its type.
+class future_state_base {
+  public:
+    void keep() noexcept { ++references_; }
+
+    [[nodiscard]] bool is_open() const noexcept { return done_; }
+    [[nodiscard]] bool is_cancelled() const noexcept { return cancelled_; }
+    void mark_retrieved() noexcept { retrieved_ = true; }
+
+    void require_pending() const {
+        if (done_)
+            throw usage_error("the outcome of a future was set that has one already");
+    }
+    bool cancel() {
+        if (done_)
+            return false;
+        line_.enter_to_open();
+        cancelled_ = true;
+        settle();
+        return true;
+    }
+    /// `owns` is set, and a reference given to the call, when it is queued: before that, it would
+    /// keep a future alive that nobody else can set.
+    void add_call(scheduled_call& call, bool& owns) {
+        reactor& loop = reactor::current();
+        line_.enter();
+        const pending_call added{&loop, &call, &owns};
+        if (done_)
+            queue(added);
+        else
+            calls_.push_back(added);
+    }
+
+    static void* operator new(std::size_t size) { return frame_pool::allocate(size); }
+    static void operator delete(void* memory, std::size_t size) noexcept {
+        frame_pool::deallocate(memory, size);
+    }
+
+  protected:
+    future_state_base() = default;
+    ~future_state_base() {
+        for (const pending_call& each : calls_)
+            each.call->discard();
+    }
+
+    /// Whether that was the last one.
+    [[nodiscard]] bool drop_reference() noexcept { return --references_ == 0; }
+    /// Before the outcome is set. Throws where those who wait cannot be woken.
+    void enter_to_settle() {
+        require_pending();
+        line_.enter_to_open();
+    }
+    void settle() noexcept {
+        done_ = true;
+        line_.let_pass();
+        for (const pending_call& each : std::exchange(calls_, {}))
+            queue(each);
+    }
+    void report_unretrieved(const std::exception_ptr& error) noexcept {
+        if (retrieved_)
+            return;
+        if (current_scheduler != nullptr)
+            current_scheduler->report("an exception was set in a future that nobody awaited",
+                                      nullptr, error);
+        else
+            std::fputs("hob: an exception was set in a future that nobody awaited\n", stderr);
+    }
+
+  private:
+    template <class> friend class detail::gate_wait;
+    static constexpr const char* gate_name = "future";
+
+    class pending_call {
+      public:
+        scheduler* loop;
+        scheduled_call* call;
+        bool* owns;
+    };
+    void queue(const pending_call& due) noexcept {
+        keep();
+        *due.owns = true;
+        due.loop->push(*due.call);
+    }
+
+    gate_line line_;
+    std::vector<pending_call> calls_;
+    unsigned references_ = 1;
+    bool done_ = false;
+    bool cancelled_ = false;
+    bool retrieved_ = false;
+};
+
+template <class T> class future_state final : public future_state_base {
+  public:
+    void release() noexcept {
+        if (!drop_reference())
+            return;
+        if (outcome_.state() == outcome_state::exception)
+            report_unretrieved(outcome_.exception());
+        delete this;
+    }
+    template <class... Values> void set_value(Values&&... value) {
+        enter_to_settle();
+        outcome_.set_value(std::forward<Values>(value)...);
+        settle();
+    }
+    void set_exception(std::exception_ptr error) {
+        enter_to_settle();
+        outcome_.set_exception(std::move(error));
+        settle();
+    }
+    /// Throws when there is no value.
+    [[nodiscard]] outcome<T>& result() {
+        mark_retrieved();
+        if (is_cancelled())
+            throw cancelled_error("a future");
+        return outcome_;
+    }
+
+  private:
+    outcome<T> outcome_;
+};
+
+/// What a callback has of its future.
+template <class T> class callback_reference {
+  public:
+    explicit callback_reference(future_state<T>& state) noexcept : state(&state) {}
+    callback_reference(const callback_reference&) = delete;
+    callback_reference& operator=(const callback_reference&) = delete;
+    ~callback_reference() {
+        if (owns)
+            state->release();
+    }
+
+    future_state<T>* state;
+    bool owns = false;
+};
+
+template <class T> class future_await final : public gate_wait<future_state_base> {
+  public:
+    explicit future_await(future_state<T>& state) noexcept
+        : gate_wait<future_state_base>(state), state_(state) {
+        state.keep();
+    }
+    ~future_await() { state_.release(); }
+    decltype(auto) await_resume() { return state_.result().peek(); }
+
+  private:
+    future_state<T>& state_;
+};
+
+} // namespace detail
+
+/// asyncio's Future: the bridge from callbacks to tasks. Somebody sets its outcome once, any number
+/// of tasks await it. Copies refer to the same future. Cancelling a task that awaits it leaves it
+/// as it is. An exception that nobody retrieves is reported to the loop's exception handler.
+///
+/// Belongs to the first loop in which it is awaited. On another thread, set it through
+/// `loop_handle::call_soon_threadsafe`.
+///
+/// `co_await future` gives a reference to the value, rethrows the exception, or throws
+/// `cancelled_error`.
+template <class T = void> class future {
+  public:
+    using value_type = T;
+
+    future() : state_(new detail::future_state<T>) {}
+    future(const future& other) noexcept : state_(other.state_) { state_->keep(); }
+    future& operator=(const future& other) noexcept {
+        other.state_->keep();
+        std::exchange(state_, other.state_)->release();
+        return *this;
+    }
+    ~future() { state_->release(); }
+
+    /// Sets the value, nothing for void, and wakes those who wait. Throws `usage_error`, and
+    /// changes nothing, if there is an outcome or the future was cancelled.
+    template <class... Values>
+        requires(std::is_void_v<T> ? sizeof...(Values) == 0 : sizeof...(Values) == 1)
+    void set_result(Values&&... value) const {
+        state_->set_value(std::forward<Values>(value)...);
+    }
+    /// The same with an exception.
+    void set_exception(std::exception_ptr error) const { state_->set_exception(std::move(error)); }
+    /// Makes `cancelled_error` the outcome. Returns false, and changes nothing, if there is one.
+    bool cancel() const { return state_->cancel(); }
+
+    [[nodiscard]] bool done() const noexcept { return state_->is_open(); }
+    [[nodiscard]] bool cancelled() const noexcept { return state_->is_cancelled(); }
+
+    /// Lets the loop call `function(future)` in a later turn once there is an outcome, in the order
+    /// of registration; if there is one already, in the next turn. Throws `no_running_loop_error`,
+    /// `std::bad_alloc`.
+    template <class Function> call_handle add_done_callback(Function function) const {
+        auto self = std::make_shared<detail::callback_reference<T>>(*state_);
+        bool& owns = self->owns;
+        auto call = [self = std::move(self), function = std::move(function)]() mutable {
+            self->state->keep();
+            function(future(*self->state));
+        };
+        detail::scheduled_call& scheduled = detail::make_call(std::move(call));
+        call_handle handle(scheduled);
+        try {
+            state_->add_call(scheduled, owns);
+        } catch (...) {
+            scheduled.discard();
+            throw;
+        }
+        return handle;
+    }
+
+    /// What `co_await future` waits with.
+    [[nodiscard]] auto make_awaiter() const noexcept { return detail::future_await<T>(*state_); }
+
+    friend bool operator==(const future&, const future&) = default;
+
+  private:
+    /// Takes over a reference.
+    explicit future(detail::future_state<T>& state) noexcept : state_(&state) {}
+
+    detail::future_state<T>* state_;
+};
+
+} // namespace hob

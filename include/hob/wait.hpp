@@ -1,0 +1,166 @@
+// SPDX-License-Identifier: MIT
+// hob::wait: some or all of several tasks, which go on whatever happens.
+#pragma once
+
+#include <hob/core/reactor.hpp>
+#include <hob/core/scheduled_call.hpp>
+#include <hob/task_handle.hpp>
+
+#include <chrono>
+#include <coroutine>
+#include <cstddef>
+#include <cstdint>
+#include <deque>
+#include <ratio>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace hob {
+
+/// When `wait` returns.
+enum class return_when {
+    first_completed, ///< one task has ended, in whichever way
+    first_exception, ///< an exception has left one of them, or all have ended
+    all_completed    ///< all have ended
+};
+
+/// The tasks given to `wait`, in their order there.
+template <class T> class wait_result {
+  public:
+    std::vector<task_handle<T>> done;
+    std::vector<task_handle<T>> pending;
+};
+
+namespace detail {
+
+template <class T> class wait_operation final : public timed_operation {
+  public:
+    wait_operation(std::vector<task_handle<T>> handles, return_when condition,
+                   std::chrono::nanoseconds limit)
+        : handles_(std::move(handles)), condition_(condition), limit_(limit) {
+        if (handles_.empty())
+            throw usage_error("wait needs at least one task");
+        for (const task_handle<T>& each : handles_)
+            (void)each.record();
+    }
+
+    static constexpr bool await_ready() noexcept { return false; }
+    template <hob_promise Promise> bool await_suspend(std::coroutine_handle<Promise> awaiting) {
+        reactor& loop = reactor::here();
+        for (const task_handle<T>& each : handles_)
+            if (!each.done() && &each.record().home() != static_cast<scheduler*>(&loop))
+                throw usage_error("a task was awaited in another loop than its own");
+        if (is_fulfilled() && loop.spend_budget())
+            return false;
+        std::deque<watch> watches;
+        for (const task_handle<T>& each : handles_)
+            if (!each.done())
+                watches.emplace_back(*this, each.record());
+        if (!begin(awaiting.promise()))
+            return true;
+        if (is_fulfilled()) {
+            complete();
+            return true;
+        }
+        const time_point now = loop.now();
+        set_deadline(saturating_add(now, limit_));
+        if (deadline() <= now) {
+            complete();
+            return true;
+        }
+        watches_.swap(watches);
+        for (watch& each : watches_)
+            each.start();
+        if (deadline() != time_point::max())
+            loop.timers().insert(*this);
+        return true;
+    }
+
+    wait_result<T> await_resume() {
+        wait_result<T> result;
+        for (task_handle<T>& each : handles_)
+            (each.done() ? result.done : result.pending).push_back(std::move(each));
+        return result;
+    }
+
+    void expire() noexcept override { end(); }
+
+  private:
+    class watch final : public task_watcher {
+      public:
+        watch(wait_operation& owner, joinable_task& task) noexcept : owner_(owner), task_(task) {}
+        void start() noexcept { task_.add_watcher(*this); }
+        void stop() noexcept {
+            if (is_linked())
+                joinable_task::remove_watcher(*this);
+        }
+        void task_ended() noexcept override {
+            if (owner_.is_fulfilled())
+                owner_.end();
+        }
+
+      private:
+        wait_operation& owner_;
+        joinable_task& task_;
+    };
+
+    [[nodiscard]] bool is_fulfilled() const noexcept {
+        bool all_done = true;
+        for (const task_handle<T>& each : handles_) {
+            if (!each.done())
+                all_done = false;
+            else if (condition_ == return_when::first_completed ||
+                     (condition_ == return_when::first_exception && each.record().has_failed()))
+                return true;
+        }
+        return all_done;
+    }
+
+    void end() noexcept {
+        forget();
+        complete();
+    }
+    void forget() noexcept {
+        for (watch& each : watches_)
+            each.stop();
+        if (is_armed())
+            reactor::here().timers().remove(*this);
+    }
+    void cancel() noexcept override {
+        forget();
+        stop();
+    }
+    [[nodiscard]] std::string describe() const override {
+        std::string text = "some of " + std::to_string(handles_.size()) + " tasks:";
+        for (const task_handle<T>& each : handles_)
+            if (!each.done())
+                text += " '" + each.name() + "'";
+        return text;
+    }
+
+    std::vector<task_handle<T>> handles_;
+    std::deque<watch> watches_;
+    return_when condition_;
+    std::chrono::nanoseconds limit_;
+};
+
+} // namespace detail
+
+/// Waits until `condition` holds for the tasks behind `handles`, or `limit` has passed, and gives
+/// those that are done and those that are not: asyncio.wait. Throws nothing of theirs and cancels
+/// none of them, neither at the limit nor when the awaiting task is cancelled; await a handle of
+/// the result for its value or exception.
+///
+/// A task counts as done as soon as it has ended. A limit of zero looks without waiting. Throws
+/// `usage_error` if there is no task or a handle is empty, `std::bad_alloc`.
+template <class T, class Rep = std::int64_t, class Period = std::nano>
+auto wait(std::vector<task_handle<T>> handles, return_when condition = return_when::all_completed,
+          std::chrono::duration<Rep, Period> limit = std::chrono::nanoseconds::max()) {
+    return detail::deferred<detail::wait_operation<T>, std::vector<task_handle<T>>, return_when,
+                            std::chrono::nanoseconds>(
+        std::move(handles), condition,
+        detail::deadline_after(detail::time_point(), limit).time_since_epoch());
+}
+
+} // namespace hob
