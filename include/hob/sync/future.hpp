@@ -146,7 +146,7 @@ template <class T> class future_state final : public future_state_base {
 /// What a callback has of its future.
 template <class T> class callback_reference {
   public:
-    explicit callback_reference(future_state<T>& state) noexcept : state(&state) {}
+    explicit callback_reference(future_state<T>& target) noexcept : state(&target) {}
     callback_reference(const callback_reference&) = delete;
     callback_reference& operator=(const callback_reference&) = delete;
     ~callback_reference() {
