@@ -129,7 +129,6 @@ class task_group : private detail::task_owner {
     }
     [[nodiscard]] detail::scheduler& home() noexcept override { return owning_scope()->home(); }
     void task_ended(detail::task_scope& ended, const std::exception_ptr& error) noexcept override {
-        children_.remove(ended);
         --live_;
         if (ended.has_been_stopped() && owner_.waiter().owner().is_cancelled())
             any_stopped_ = true;
@@ -351,8 +350,7 @@ class start_operation final : public operation, public task_owner {
     // task_owner
     [[nodiscard]] scope* owning_scope() const noexcept override { return &waiter_->owner(); }
     [[nodiscard]] scheduler& home() noexcept override { return owning_scope()->home(); }
-    void task_ended(task_scope& ended, const std::exception_ptr& error) noexcept override {
-        children_.remove(ended);
+    void task_ended(task_scope&, const std::exception_ptr& error) noexcept override {
         --group_.live_;
         if (error && is_fatal(error))
             home().fail(error);

@@ -66,7 +66,10 @@ template <class T> class join_awaiter_base : public operation, public task_watch
     }
     template <hob_promise Promise> bool await_suspend(std::coroutine_handle<Promise> awaiting) {
         promise_base& waiter = awaiting.promise();
-        if (!target_.is_done() && &target_.home() != &scheduler::here())
+        reactor& loop = reactor::here();
+        // Most tasks are kept by the loop itself, which is seen without asking.
+        if (&target_.keeper() != &loop && !target_.is_done() &&
+            &target_.home() != static_cast<scheduler*>(&loop))
             throw usage_error("a task was awaited in another loop than its own");
         // A task that has not run yet awaits nobody.
         if (target_.is_started() && &task_of(waiter.owner()) == &target_)

@@ -62,8 +62,7 @@ class reactor : public scheduler, public task_owner {
     // task_owner
     [[nodiscard]] scope* owning_scope() const noexcept final { return nullptr; }
     [[nodiscard]] scheduler& home() noexcept final { return *this; }
-    void task_ended(task_scope& ended, const std::exception_ptr& error) noexcept final {
-        tasks_.remove(ended);
+    void task_ended(task_scope&, const std::exception_ptr& error) noexcept final {
         if (error && is_fatal(error))
             fail(error);
     }

@@ -65,10 +65,12 @@ class scheduler {
         running_ = outer;
     }
 
-    /// Makes `node` what the running trampoline goes on with: the caller of a coroutine that has
-    /// returned, a child too deep to be started inside its caller's step, or a scope whose root has
-    /// returned, which must not be destroyed inside its own `await_suspend`.
-    void continue_with(ready_node& node) noexcept { next_ = &node; }
+    /// Makes `coroutine` what the running trampoline goes on with: the caller of one that has
+    /// returned, or a child too deep to be started inside its caller's step.
+    void continue_with(promise_base& coroutine) noexcept { next_ = &coroutine; }
+    /// The same with the end of a scope whose root has returned: its frame must not be destroyed
+    /// inside its own `await_suspend`.
+    void continue_with_end_of(scope& ended) noexcept { ended_ = &ended; }
 
     [[nodiscard]] bool may_nest() const noexcept { return inline_depth_ < inline_limit; }
     /// Resumes `child` inside the step of `caller`. Only while `may_nest()`. Returns whether the
@@ -124,20 +126,20 @@ class scheduler {
         for (;;) {
             running_ = coroutine;
             coroutine->coroutine().resume();
-            if (next_ == nullptr)
-                return;
-            ready_node* const next = std::exchange(next_, nullptr);
-            if (next->is_callback()) {
-                // The coroutine that has returned is about to be destroyed.
-                running_ = nullptr;
-                static_cast<ready_callback*>(next)->run();
-                return;
-            }
-            coroutine = static_cast<promise_base*>(next);
+            coroutine = std::exchange(next_, nullptr);
+            if (coroutine == nullptr)
+                break;
+        }
+        if (ended_ != nullptr) {
+            // The coroutine that has returned is about to be destroyed.
+            running_ = nullptr;
+            tell_end_of(*std::exchange(ended_, nullptr));
         }
     }
+    static inline void tell_end_of(scope& ended) noexcept;
 
-    ready_node* next_ = nullptr;
+    promise_base* next_ = nullptr;
+    scope* ended_ = nullptr;
     promise_base* running_ = nullptr;
     unsigned inline_depth_ = 0;
     unsigned budget_ = budget_per_step;

@@ -165,7 +165,7 @@ class scope : public ready_callback {
         state_ = state::ending;
         // The ready queue still holds a scope that was cancelled in its last step.
         if (!queued_)
-            scheduler::here().continue_with(*this);
+            scheduler::here().continue_with_end_of(*this);
     }
 
   protected:
@@ -183,6 +183,8 @@ class scope : public ready_callback {
     virtual void stopped() noexcept = 0;
 
   private:
+    friend class scheduler;
+
     enum class state : unsigned char {
         unstarted, // frame_ is the root
         running,   // or ready to run
@@ -278,5 +280,9 @@ class scope : public ready_callback {
     bool never_start_ = false;
     bool queued_ = false;
 };
+
+inline void scheduler::tell_end_of(scope& ended) noexcept {
+    ended.tell_end();
+}
 
 } // namespace hob::detail

@@ -43,7 +43,7 @@ class joinable_task : public task_scope {
     /// The keeper lets go, and whoever watches is told.
     void ended(const std::exception_ptr& error) noexcept {
         failed_ = error != nullptr;
-        keeper().task_ended(*this, error);
+        leave_owner(error);
         while (!watchers_.empty())
             watchers_.pop_front().task_ended();
         if (failed_ && !retrieved_) [[unlikely]] {
@@ -134,7 +134,7 @@ template <class T> class unjoined_task_base : public task_scope {
     void stopped() noexcept override { ended(nullptr); }
 
     void ended(const std::exception_ptr& error) noexcept {
-        this->keeper().task_ended(*this, error);
+        this->leave_owner(error);
         this->release();
     }
 };

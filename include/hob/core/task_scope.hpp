@@ -20,7 +20,8 @@ class task_owner {
     /// The scope that a task of this owner hangs below; null for the loop.
     [[nodiscard]] virtual scope* owning_scope() const noexcept = 0;
     [[nodiscard]] virtual scheduler& home() noexcept = 0;
-    /// A task has ended. `error` is null unless an exception left it, which is the owner's then.
+    /// A task has ended, and is in no list any more. `error` is null unless an exception left it,
+    /// which is the owner's then.
     virtual void task_ended(task_scope& ended, const std::exception_ptr& error) noexcept = 0;
 
   protected:
@@ -91,6 +92,12 @@ class task_scope : public named_scope, public list_node {
     task_scope(task_owner& owner, std::uint32_t number) noexcept
         : named_scope(number), owner_(&owner) {}
     ~task_scope() = default;
+
+    /// Takes it from its owner.
+    void leave_owner(const std::exception_ptr& error) noexcept {
+        intrusive_list<task_scope>::remove(*this);
+        owner_->task_ended(*this, error);
+    }
 
     virtual void destroy() noexcept = 0;
 
