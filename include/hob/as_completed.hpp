@@ -45,7 +45,7 @@ template <class T> class completion_sequence {
     ~completion_sequence() {
         for (watch& each : watches_) {
             if (each.is_linked())
-                detail::joinable_task::remove_watcher(each);
+                each.handle.record().remove_watcher(each);
             if (owns_tasks_ && !each.handle.done())
                 each.handle.record().cancel(each.handle.record().home());
         }

@@ -155,7 +155,7 @@ class runner {
                 throw interrupted_error();
             throw cancelled_error(handle.name());
         }
-        return record.result().get();
+        return record.get();
     }
 
     [[nodiscard]] event_loop& loop() noexcept { return *loop_; }

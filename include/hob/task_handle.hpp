@@ -87,17 +87,17 @@ template <class T> class join_awaiter_base : public operation, public task_watch
     ~join_awaiter_base() { target_.release(); }
 
     /// Throws if the task was cancelled.
-    outcome<T>& joined() {
+    task_record<T>& joined() {
         target_.mark_retrieved();
         if (target_.has_been_stopped())
             throw cancelled_error(target_.name());
-        return target_.result();
+        return target_;
     }
 
   private:
     void task_ended() noexcept final { complete(); }
     void cancel() noexcept final {
-        joinable_task::remove_watcher(*this);
+        target_.remove_watcher(*this);
         stop();
     }
     [[nodiscard]] std::string describe() const final { return "task '" + target_.name() + "'"; }

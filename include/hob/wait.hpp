@@ -93,7 +93,7 @@ template <class T> class wait_operation final : public timed_operation {
         void start() noexcept { task_.add_watcher(*this); }
         void stop() noexcept {
             if (is_linked())
-                joinable_task::remove_watcher(*this);
+                task_.remove_watcher(*this);
         }
         void task_ended() noexcept override {
             if (owner_.is_fulfilled())

@@ -18,6 +18,7 @@ class list_node {
 
   private:
     template <class T> friend class intrusive_list;
+    template <class T> friend class compact_list;
     list_node* next_ = nullptr;
     list_node* previous_ = nullptr;
 };
@@ -64,6 +65,47 @@ template <class T> class intrusive_list {
   private:
     struct head_node : list_node {};
     head_node head_;
+};
+
+/// The same in one pointer, and trivially destructible: what is made by the million has one each.
+template <class T> class compact_list {
+  public:
+    [[nodiscard]] bool empty() const noexcept { return first_ == nullptr; }
+
+    void push_back(T& element) noexcept {
+        list_node& node = element;
+        if (first_ == nullptr) {
+            node.next_ = node.previous_ = &node;
+            first_ = &node;
+            return;
+        }
+        node.next_ = first_;
+        node.previous_ = first_->previous_;
+        first_->previous_->next_ = &node;
+        first_->previous_ = &node;
+    }
+
+    void remove(T& element) noexcept {
+        list_node& node = element;
+        if (node.next_ == &node) {
+            first_ = nullptr;
+        } else {
+            node.previous_->next_ = node.next_;
+            node.next_->previous_ = node.previous_;
+            if (first_ == &node)
+                first_ = node.next_;
+        }
+        node.next_ = node.previous_ = nullptr;
+    }
+
+    T& pop_front() noexcept {
+        T& element = static_cast<T&>(*first_);
+        remove(element);
+        return element;
+    }
+
+  private:
+    list_node* first_ = nullptr;
 };
 
 } // namespace hob::detail

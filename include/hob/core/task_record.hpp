@@ -8,8 +8,11 @@
 #include <hob/core/task_scope.hpp>
 #include <hob/task.hpp>
 
+#include <cstdint>
 #include <exception>
 #include <memory>
+#include <new>
+#include <type_traits>
 #include <utility>
 
 namespace hob::detail {
@@ -30,15 +33,23 @@ class joinable_task : public task_scope {
     /// An exception left it.
     [[nodiscard]] bool has_failed() const noexcept { return failed_; }
     void add_watcher(task_watcher& watcher) noexcept { watchers_.push_back(watcher); }
-    static void remove_watcher(task_watcher& watcher) noexcept {
-        intrusive_list<task_watcher>::remove(watcher);
-    }
+    void remove_watcher(task_watcher& watcher) noexcept { watchers_.remove(watcher); }
     /// Somebody has seen how it ended: an exception need not be reported.
     void mark_retrieved() noexcept { retrieved_ = true; }
 
+    /// Throws the exception, if there is one.
+    void rethrow() const {
+        if (failed_)
+            std::rethrow_exception(error_);
+    }
+
   protected:
-    using task_scope::task_scope;
-    ~joinable_task() = default;
+    joinable_task(task_owner& owner, std::uint32_t number) noexcept
+        : task_scope(owner, number), watchers_() {}
+    ~joinable_task() {
+        if (failed_)
+            std::destroy_at(&error_);
+    }
 
     /// The keeper lets go, and whoever watches is told.
     void ended(const std::exception_ptr& error) noexcept {
@@ -46,74 +57,138 @@ class joinable_task : public task_scope {
         leave_owner(error);
         while (!watchers_.empty())
             watchers_.pop_front().task_ended();
-        if (failed_ && !retrieved_) [[unlikely]] {
-            reactor& loop = reactor::here();
-            change_keeper(loop);
-            loop.failed_tasks().push_back(*this);
-        }
+        if (failed_) [[unlikely]]
+            keep_error(error);
         release();
     }
-    [[nodiscard]] bool is_retrieved() const noexcept { return retrieved_; }
+    void stopped() noexcept final { ended(nullptr); }
 
-  private:
-    bool failed_ = false;
-    bool retrieved_ = false;
-    intrusive_list<task_watcher> watchers_;
-};
-
-template <class T> class task_record final : public joinable_task {
-  public:
-    task_record(task_owner& owner, std::uint32_t number) noexcept : joinable_task(owner, number) {}
-    [[nodiscard]] outcome<T>& result() noexcept { return outcome_; }
-
-  private:
-    ~task_record() = default;
-
-    void finished(promise_base& root) noexcept override {
-        auto& child = static_cast<promise<T>&>(root);
-        outcome_.take(child.result());
-        child.coroutine().destroy();
-        if (outcome_.state() == outcome_state::exception) [[unlikely]] {
-            keep_trace();
-            // A copy: telling the end may release the record.
-            const std::exception_ptr error = outcome_.exception();
-            ended(error);
-        } else {
-            ended(nullptr);
-        }
+    /// Before the last reference goes.
+    void report_if_unretrieved() noexcept {
+        if (!is_linked()) [[likely]]
+            return;
+        intrusive_list<task_scope>::remove(*this);
+        report_unretrieved();
     }
-    void stopped() noexcept override { ended(nullptr); }
 
-    [[gnu::cold, gnu::noinline]] void keep_trace() noexcept {
+  private:
+    [[gnu::cold, gnu::noinline]] void keep_error(const std::exception_ptr& error) noexcept {
+        ::new (&error_) std::exception_ptr(error);
         try {
             details().trace = std::make_unique<exception_trace>(scheduler::here().trace);
         } catch (...) {
             // The report will do without.
         }
+        if (retrieved_)
+            return;
+        reactor& loop = reactor::here();
+        change_keeper(loop);
+        loop.failed_tasks().push_back(*this);
     }
-
-    void destroy() noexcept override {
-        if (is_linked()) [[unlikely]] {
-            intrusive_list<task_scope>::remove(*this);
-            report_unretrieved();
-        }
-        delete this;
-    }
-    void tell_failure() noexcept override {
+    void tell_failure() noexcept final {
         // The exception handler may drop the last handle.
         keep();
         report_unretrieved();
         release();
     }
     [[gnu::cold, gnu::noinline]] void report_unretrieved() noexcept {
-        if (is_retrieved() || is_fatal(outcome_.exception()))
+        if (retrieved_ || is_fatal(error_))
             return;
         const task_details* const known = details_if_any();
-        home().report("an exception left a task that nobody awaited", this, outcome_.exception(),
+        home().report("an exception left a task that nobody awaited", this, error_,
                       known != nullptr ? known->trace.get() : nullptr);
     }
 
-    outcome<T> outcome_;
+    bool failed_ = false;
+    bool retrieved_ = false;
+    union {
+        compact_list<task_watcher> watchers_; // until it has ended
+        std::exception_ptr error_;            // if it has failed then
+    };
+};
+
+template <class T> class task_record final : public joinable_task {
+    using stored = std::conditional_t<std::is_reference_v<T>, std::remove_reference_t<T>*,
+                                      std::remove_const_t<T>>;
+
+  public:
+    task_record(task_owner& owner, std::uint32_t number) noexcept : joinable_task(owner, number) {}
+
+    // Of a task that has ended and was not stopped.
+
+    /// Moves the value out, or throws the exception.
+    T get() {
+        rethrow();
+        if constexpr (std::is_reference_v<T>)
+            return static_cast<T>(*value_);
+        else
+            return std::move(value_);
+    }
+    /// The value in place, or throws the exception.
+    decltype(auto) peek() const {
+        rethrow();
+        if constexpr (std::is_reference_v<T>)
+            return static_cast<T>(*value_);
+        else
+            return static_cast<const stored&>(value_);
+    }
+
+  private:
+    ~task_record() {
+        if (is_done() && !has_been_stopped() && !has_failed())
+            std::destroy_at(&value_);
+    }
+
+    void finished(promise_base& root) noexcept override {
+        auto& child = static_cast<promise<T>&>(root);
+        const std::exception_ptr error = take(child.result());
+        child.coroutine().destroy();
+        ended(error);
+    }
+    /// Returns the exception, or what moving the value throws.
+    [[nodiscard]] std::exception_ptr take(outcome<T>& result) noexcept {
+        if (result.state() == outcome_state::exception) [[unlikely]]
+            return result.exception();
+        try {
+            if constexpr (std::is_reference_v<T>)
+                value_ = std::addressof(result.get());
+            else
+                ::new (static_cast<void*>(&value_)) stored(result.get());
+        } catch (...) {
+            return std::current_exception();
+        }
+        return nullptr;
+    }
+    void destroy() noexcept override {
+        report_if_unretrieved();
+        delete this;
+    }
+
+    union {
+        stored value_;
+    };
+};
+
+/// The record of a million sleeping tasks has no room for a value that is none.
+template <> class task_record<void> final : public joinable_task {
+  public:
+    task_record(task_owner& owner, std::uint32_t number) noexcept : joinable_task(owner, number) {}
+    void get() const { rethrow(); }
+    void peek() const { rethrow(); }
+
+  private:
+    ~task_record() = default;
+
+    void finished(promise_base& root) noexcept override {
+        auto& child = static_cast<promise<void>&>(root);
+        const std::exception_ptr error = child.result().exception();
+        child.coroutine().destroy();
+        ended(error);
+    }
+    void destroy() noexcept override {
+        report_if_unretrieved();
+        delete this;
+    }
 };
 
 /// A task without handles that could ask for its value; its exception goes to its keeper.
