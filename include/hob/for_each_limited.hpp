@@ -27,10 +27,17 @@ template <class Range, class Function> class limited_starter {
         : places_(static_cast<std::ptrdiff_t>(limit)), range_(range), function_(function) {}
 
     task<> operator()(task_group& group) {
-        for (auto&& each : range_) {
+        auto each = std::ranges::begin(range_);
+        const auto end = std::ranges::end(range_);
+        while (each != end) {
             semaphore_permit place = co_await places_.acquire();
-            group.start(
-                run_limited(function_(std::forward<decltype(each)>(each)), std::move(place)));
+            // The place of a task that has failed.
+            if (group.is_cancelled())
+                co_return;
+            if (is_taken_ && ++each == end)
+                co_return;
+            is_taken_ = true;
+            group.start(run_limited(function_(*each), std::move(place)));
         }
     }
 
@@ -38,6 +45,7 @@ template <class Range, class Function> class limited_starter {
     semaphore places_;
     Range& range_;
     Function& function_;
+    bool is_taken_ = false; ///< the element at hand, so that the next one waits for a place
 };
 
 template <class Range, class Function>

@@ -72,6 +72,12 @@ class task_group : private detail::task_owner {
         cancel_everything();
     }
 
+    /// Whether the group is being cancelled: by `cancel`, because a task of it has failed, or with
+    /// the awaiting task.
+    [[nodiscard]] bool is_cancelled() const noexcept {
+        return cancelled_ || !errors_.empty() || owner_.waiter().owner().is_cancelled();
+    }
+
     /// How many children are alive.
     [[nodiscard]] std::size_t size() const noexcept { return live_; }
 
@@ -102,10 +108,6 @@ class task_group : private detail::task_owner {
     virtual void announce_child() noexcept = 0;
     virtual void child_has_ended() noexcept = 0;
     virtual void cancel_body() noexcept = 0;
-
-    [[nodiscard]] bool is_cancelled() const noexcept {
-        return cancelled_ || owner_.waiter().owner().is_cancelled();
-    }
 
     void cancel_everything() noexcept {
         children_.for_each([](detail::task_scope& each) { each.cancel(); });
@@ -341,7 +343,7 @@ class start_operation final : public operation, public task_owner {
         intrusive_list<task_scope>::remove(*child_);
         child_->change_keeper(group_);
         group_.children_.push_back(*child_);
-        if (group_.is_cancelled() || !group_.errors_.empty())
+        if (group_.is_cancelled())
             child_->cancel();
         complete();
     }

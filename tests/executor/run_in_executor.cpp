@@ -170,7 +170,8 @@ hob::task<> signals_are_blocked() {
         return std::string(text);
     };
     const std::string found = co_await hob::run_in_executor(pool, name);
-    CHECK(found == "hob-pool-1");
+    // By whichever of its threads.
+    CHECK_THAT(found, Catch::Matchers::StartsWith("hob-pool-"));
 }
 
 /// While it lives, no thread can be made: a stack of the default size has no room anywhere.

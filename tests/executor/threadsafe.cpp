@@ -108,6 +108,7 @@ TEST_CASE("the last handle that goes leaves a deadlock behind", "[ts-wake]") {
         std::jthread thread([loop = program.loop().get_handle()] {});
         const auto main = [&]() -> hob::task<> { co_await never.wait(); };
         CHECK_THROWS_AS(program.run(main()), hob::deadlock_error);
+        program.runner().close();
     }
 }
 

@@ -75,9 +75,12 @@ TEST_CASE("a dump shows the branches of gather, timeout and shield below their t
     auto main = [&]() -> hob::task<> {
         auto handle = hob::create_task(outer());
         handle.set_name("outer");
-        co_await hob::sleep_for(1ms);
-        const std::string text = hob::dump_tasks();
-        CHECK_THAT(text, Contains("task 'outer': waiting for gather (4 to go)"));
+        const auto waits_for_four = Contains("task 'outer': waiting for gather (4 to go)");
+        std::string text;
+        do {
+            co_await hob::yield();
+            text = hob::dump_tasks();
+        } while (!waits_for_four.match(text));
         CHECK(occurrences(text, "waiting for a gate") == 4);
         CHECK_THAT(text, Contains("\n    branch: waiting for a timeout (3599") &&
                              Contains("a timeout (disabled)") &&

@@ -1,0 +1,247 @@
+// SPDX-License-Identifier: MIT
+#include "../catch.hpp"
+#include "support/loops.hpp"
+#include "support/program.hpp"
+
+#include <hob/for_each_limited.hpp>
+#include <hob/staggered_race.hpp>
+
+#include <algorithm>
+#include <ranges>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+using namespace std::chrono_literals;
+using test::gate;
+
+namespace {
+
+/// An attempt that says when it starts and when it is destroyed.
+class attempt_log {
+  public:
+    hob::task<int> attempt(int number, std::chrono::milliseconds time, bool fails) {
+        const farewell at_end(*this, number);
+        text += "+" + std::to_string(number) + "@" + std::to_string(now()) + " ";
+        co_await hob::sleep_for(time);
+        if (fails)
+            throw std::runtime_error(std::to_string(number));
+        co_return number;
+    }
+    [[nodiscard]] long now() const { return (hob::event_loop::current().time() - start) / 1ms; }
+
+    std::string text;
+    hob::detail::time_point start;
+
+  private:
+    class farewell {
+      public:
+        farewell(attempt_log& log, int number) noexcept : log_(log), number_(number) {}
+        farewell(const farewell&) = delete;
+        farewell& operator=(const farewell&) = delete;
+        ~farewell() { log_.text += "-" + std::to_string(number_) + " "; }
+
+      private:
+        attempt_log& log_;
+        int number_;
+    };
+};
+
+} // namespace
+
+TEST_CASE("a staggered race starts the next attempt after the delay or a failure", "[staggered]") {
+    attempt_log log;
+    test::program program(test::simulated_loop());
+    auto main = [&]() -> hob::task<> {
+        log.start = hob::event_loop::current().time();
+        std::vector<hob::task<int>> attempts;
+        attempts.push_back(log.attempt(0, 5ms, true));
+        attempts.push_back(log.attempt(1, 100ms, false));
+        attempts.push_back(log.attempt(2, 30ms, false));
+        attempts.push_back(log.attempt(3, 1ms, false));
+        const auto winner = co_await hob::staggered_race(40ms, std::move(attempts));
+        CHECK(winner.index == 2);
+        CHECK(winner.value == 2);
+        CHECK(log.now() == 75);
+        // The losers have ended, and the last one never began.
+        CHECK(log.text == "+0@0 -0 +1@5 +2@45 -2 -1 ");
+    };
+    program.run(main());
+    CHECK(program.reports.empty());
+}
+
+TEST_CASE("attempts that win in one turn leave one winner", "[staggered]") {
+    gate open;
+    test::program program(test::any_loop());
+    auto main = [&]() -> hob::task<> {
+        std::vector<hob::task<int>> attempts;
+        for (int number = 0; number != 3; ++number)
+            attempts.push_back(test::value_after(open, number));
+        hob::event_loop::current().call_later(2ms, [&] { open.open(); });
+        const auto winner = co_await hob::staggered_race(0ms, std::move(attempts));
+        CHECK(winner.index == 0);
+    };
+    program.run(main());
+    CHECK(program.reports.empty());
+}
+
+TEST_CASE("a staggered race in which all fail throws all, and one of none is refused",
+          "[staggered]") {
+    attempt_log log;
+    test::program program(test::simulated_loop());
+    auto main = [&]() -> hob::task<> {
+        log.start = hob::event_loop::current().time();
+        std::vector<hob::task<int>> attempts;
+        attempts.push_back(log.attempt(0, 1ms, true));
+        attempts.push_back(log.attempt(1, 2ms, true));
+        std::vector<std::string> messages;
+        try {
+            co_await hob::staggered_race(1h, std::move(attempts));
+        } catch (const hob::exception_group& group) {
+            messages = test::messages(group);
+        }
+        CHECK(messages == std::vector<std::string>{"0", "1"});
+        CHECK(log.text == "+0@0 -0 +1@1 -1 ");
+        std::vector<hob::task<int>> none;
+        CHECK_THROWS_AS(co_await hob::staggered_race(1h, std::move(none)), hob::usage_error);
+    };
+    program.run(main());
+}
+
+TEST_CASE("cancelling a staggered race reaches every attempt", "[staggered]") {
+    attempt_log log;
+    test::program program(test::simulated_loop());
+    auto main = [&]() -> hob::task<> {
+        log.start = hob::event_loop::current().time();
+        auto racing = [&]() -> hob::task<> {
+            std::vector<hob::task<int>> attempts;
+            for (int number = 0; number != 3; ++number)
+                attempts.push_back(log.attempt(number, 1h, false));
+            co_await hob::staggered_race(10ms, std::move(attempts));
+            FAIL("went on");
+        };
+        const auto task = hob::create_task(racing());
+        co_await hob::sleep_for(15ms);
+        task.cancel();
+        co_await test::settle();
+        CHECK(task.cancelled());
+        CHECK(log.text == "+0@0 +1@10 -0 -1 ");
+        CHECK(hob::detail::reactor::here().timers().empty());
+    };
+    program.run(main());
+}
+
+TEST_CASE("for_each_limited runs a task for each element, so many at a time",
+          "[for-each-limited]") {
+    test::program program(test::simulated_loop());
+    auto main = [&]() -> hob::task<> {
+        int running = 0;
+        int most = 0;
+        std::vector<int> elements{5, 1, 4, 2, 3, 6, 7};
+        std::string order;
+        auto work = [&](int& element) -> hob::task<> {
+            most = std::max(most, ++running);
+            co_await hob::sleep_for(std::chrono::milliseconds(element));
+            order += std::to_string(element);
+            element = -element;
+            --running;
+        };
+        const auto before = hob::event_loop::current().time();
+        co_await hob::for_each_limited(3, elements, work);
+        CHECK(most == 3);
+        CHECK(running == 0);
+        CHECK(std::ranges::all_of(elements, [](int each) { return each < 0; }));
+        CHECK(order.size() == 7);
+        CHECK(hob::event_loop::current().time() - before < 28ms);
+    };
+    program.run(main());
+}
+
+TEST_CASE("for_each_limited takes the next element only when there is a place",
+          "[for-each-limited]") {
+    std::vector<gate> gates(4);
+    test::program program(test::any_loop());
+    auto main = [&]() -> hob::task<> {
+        int taken = 0;
+        auto lazy = std::views::iota(0, 4) | std::views::transform([&](int each) {
+                        ++taken;
+                        return each;
+                    });
+        auto work = [&](int each) -> hob::task<int> {
+            co_await gates[static_cast<std::size_t>(each)].wait();
+            co_return each;
+        };
+        auto all = [&]() -> hob::task<> { co_await hob::for_each_limited(2, lazy, work); };
+        const auto task = hob::create_task(all());
+        co_await test::settle();
+        CHECK(taken == 2);
+        gates[1].open();
+        co_await test::settle();
+        CHECK(taken == 3);
+        for (gate& each : gates)
+            each.open();
+        co_await task;
+        CHECK(taken == 4);
+    };
+    program.run(main());
+}
+
+TEST_CASE("a failure in for_each_limited cancels the others and takes no more elements",
+          "[for-each-limited]") {
+    gate never;
+    int alive = 0;
+    test::program program(test::any_loop());
+    auto main = [&]() -> hob::task<> {
+        const std::vector<int> elements{0, 1, 2, 3};
+        int begun = 0;
+        auto work = [&](int each) -> hob::task<> {
+            const test::counted self(alive);
+            ++begun;
+            if (each == 1)
+                throw std::runtime_error("one");
+            co_await never.wait();
+        };
+        std::vector<std::string> messages;
+        try {
+            co_await hob::for_each_limited(2, elements, work);
+        } catch (const hob::exception_group& group) {
+            messages = test::messages(group);
+        }
+        CHECK(messages == std::vector<std::string>{"one"});
+        CHECK(alive == 0);
+        CHECK(begun <= 3);
+        // The callable itself may throw, too.
+        auto throwing = [](int) -> hob::task<> { throw std::logic_error("no task"); };
+        CHECK_THROWS_AS(co_await hob::for_each_limited(2, elements, throwing),
+                        hob::exception_group);
+        CHECK_THROWS_AS(hob::for_each_limited(0, elements, work), hob::usage_error);
+        co_await hob::for_each_limited(1, std::vector<int>(), work);
+    };
+    program.run(main());
+    CHECK(program.reports.empty());
+}
+
+TEST_CASE("cancelling for_each_limited stops its tasks before it", "[for-each-limited]") {
+    gate never;
+    int alive = 0;
+    test::program program(test::any_loop());
+    auto main = [&]() -> hob::task<> {
+        auto work = [&](int) -> hob::task<> {
+            const test::counted self(alive);
+            co_await never.wait();
+        };
+        const std::vector<int> elements{1, 2, 3};
+        auto all = [&]() -> hob::task<> {
+            co_await hob::for_each_limited(2, elements, work);
+            FAIL("went on");
+        };
+        const auto task = hob::create_task(all());
+        co_await test::settle();
+        CHECK(alive == 2);
+        task.cancel();
+        co_await test::settle();
+        CHECK(task.cancelled());
+        CHECK(alive == 0);
+    };
+    program.run(main());
+}
