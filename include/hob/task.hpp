@@ -96,6 +96,15 @@ template <class T> class promise_result : public coroutine_promise {
     outcome<T> outcome_;
 };
 
+/// Whether a task of the reference `T` would refer to a temporary if `U&&` were returned: an
+/// expiring object of its type, or what a conversion between types that are no classes makes.
+template <class T, class U>
+inline constexpr bool returns_temporary =
+    std::is_lvalue_reference_v<T> &&
+    (std::is_convertible_v<std::remove_reference_t<U>*, std::remove_reference_t<T>*>
+         ? !std::is_lvalue_reference_v<U>
+         : !std::is_class_v<std::remove_cvref_t<U>>);
+
 template <class T> class promise final : public promise_result<T> {
   public:
     task<T>
@@ -104,6 +113,8 @@ template <class T> class promise final : public promise_result<T> {
     template <class U = T>
         requires std::convertible_to<U&&, T>
     void return_value(U&& value) noexcept(std::is_nothrow_constructible_v<T, U&&>) {
+        static_assert(!returns_temporary<T, U>,
+                      "hob: this task would return a reference to a temporary");
         this->outcome_.set_value(std::forward<U>(value));
     }
 };

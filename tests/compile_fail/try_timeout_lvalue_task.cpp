@@ -1,0 +1,13 @@
+// expect: taskable|constraints
+#include <hob/hob.hpp>
+
+hob::task<> f();
+
+hob::task<> g() {
+    auto task = f();
+#ifdef HOB_COMPILE_FAIL_CONTROL
+    co_await hob::try_timeout(std::chrono::seconds(1), std::move(task));
+#else
+    co_await hob::try_timeout(std::chrono::seconds(1), task);
+#endif
+}
