@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: MIT
 // What the runtime itself costs, operation by operation.
+#include "micro_loop.hpp"
+
 #include <hob/hob.hpp>
 
 #include <benchmark/benchmark.h>
@@ -13,14 +15,6 @@
 namespace {
 
 using namespace std::chrono_literals;
-
-/// Runs `body(state)` as the main task of a loop of its own.
-template <class Body> void run_in_loop(benchmark::State& state, Body body) {
-    hob::runner_options options;
-    options.handle_interrupt = false;
-    hob::runner runner(options);
-    runner.run(body(state));
-}
 
 hob::task<int> return_one() {
     co_return 1;

@@ -1,23 +1,14 @@
 // SPDX-License-Identifier: MIT
 // What the synchronisation primitives cost.
+#include "micro_loop.hpp"
+
 #include <hob/hob.hpp>
-#include <hob/sync/channel.hpp>
-#include <hob/sync/mutex.hpp>
-#include <hob/sync/queue.hpp>
 
 #include <benchmark/benchmark.h>
 
 #include <cstdint>
 
 namespace {
-
-/// Runs `body(state)` as the main task of a loop of its own.
-template <class Body> void run_in_loop(benchmark::State& state, Body body) {
-    hob::runner_options options;
-    options.handle_interrupt = false;
-    hob::runner runner(options);
-    runner.run(body(state));
-}
 
 // Locking and unlocking a mutex that nobody else wants.
 void mutex(benchmark::State& measured) {

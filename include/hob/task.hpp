@@ -110,8 +110,10 @@ template <class T> class promise final : public promise_result<T> {
     task<T>
     get_return_object(std::source_location where = std::source_location::current()) noexcept;
 
-    template <class U = T>
-        requires std::convertible_to<U&&, T>
+    // Of a reference, also what cannot be bound to it: a local variable must not be taken as an
+    // lvalue for want of another way.
+    template <class U = std::remove_reference_t<T>>
+        requires(std::is_lvalue_reference_v<T> || std::convertible_to<U &&, T>)
     void return_value(U&& value) noexcept(std::is_nothrow_constructible_v<T, U&&>) {
         static_assert(!returns_temporary<T, U>,
                       "hob: this task would return a reference to a temporary");

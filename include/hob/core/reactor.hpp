@@ -5,12 +5,14 @@
 #include <hob/core/inbox.hpp>
 #include <hob/core/ring.hpp>
 #include <hob/core/ring_request.hpp>
+#include <hob/core/spin_wait.hpp>
 #include <hob/core/task_scope.hpp>
 
 #include <poll.h>
 #include <pthread.h>
 #include <time.h>
 
+#include <chrono>
 #include <deque>
 #include <exception>
 #include <memory>
@@ -199,6 +201,10 @@ class reactor : public scheduler, public task_owner {
     bool leaving_ = false;
 
   private:
+    static constexpr std::chrono::microseconds watching_time{10};
+    static constexpr unsigned most_patience = 4;
+    static constexpr unsigned sleeps_between_watches = 16;
+
     // User data that is no operation's address; those are aligned.
     static constexpr std::uint64_t ignored_tag = 1;
     static constexpr std::uint64_t wake_tag = 3;
@@ -264,13 +270,36 @@ class reactor : public scheduler, public task_owner {
             return;
         }
         drain_backlog();
-        const bool sleep = may_sleep && !ring_->has_completions() && inbox_->prepare_sleep();
+        const bool sleep = may_sleep && !ring_->has_completions() &&
+                           (expected_posts_ == 0 || !post_comes_soon()) && inbox_->prepare_sleep();
         if (sleep || has_entries_ || ring_->has_hidden_completions()) {
             enter(sleep, timers_.empty() ? time_point::max() : timers_.next_deadline());
             if (sleep)
                 inbox_->awake();
         }
         take_completions();
+    }
+
+    /// A short job on another thread ends sooner than the loop would fall asleep and wake up, so it
+    /// is watched for, for about as long as that takes. Long ones make the loop lose its patience,
+    /// and it watches only for one in so many of them.
+    [[nodiscard]] bool post_comes_soon() noexcept {
+        if (patience_ == 0 && ++sleeps_since_watching_ % sleeps_between_watches != 0)
+            return false;
+        const auto end = clock::now() + watching_time;
+        spin_wait waiting;
+        while (inbox_->empty()) {
+            if (clock::now() >= end) {
+                if (patience_ != 0)
+                    --patience_;
+                return false;
+            }
+            if (ring_->has_completions() || ring_->has_hidden_completions())
+                return false;
+            waiting.once();
+        }
+        patience_ = most_patience;
+        return true;
     }
 
     void take_completions() noexcept {
@@ -348,6 +377,8 @@ class reactor : public scheduler, public task_owner {
     std::size_t expected_posts_ = 0;
     bool has_entries_ = false; ///< the kernel has not seen all of them
     std::uint32_t tasks_made_ = 0;
+    unsigned patience_ = most_patience;
+    unsigned sleeps_since_watching_ = 0;
     bool watching_ = false;
     bool single_poll_ = false;
 };

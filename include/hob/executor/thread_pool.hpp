@@ -4,6 +4,7 @@
 
 #include <hob/core/error.hpp>
 #include <hob/core/intrusive_list.hpp>
+#include <hob/core/spin_wait.hpp>
 #include <hob/executor/pool_options.hpp>
 
 #include <pthread.h>
@@ -183,15 +184,16 @@ class thread_pool {
 
     /// Returns false when the pool is closed and there is nothing left to do. Before it sleeps, a
     /// thread watches the queue for about as long as a wake-up takes: the next job often comes
-    /// soon. It yields meanwhile, so that a loop on the same processor gets to submit that job.
+    /// soon.
     [[nodiscard]] bool wait_for_work(std::unique_lock<std::mutex>& lock) noexcept {
         if (watching_ == 0 && !closed_) {
             watching_ = 1;
             lock.unlock();
             const auto end = std::chrono::steady_clock::now() + watching_time;
+            detail::spin_wait waiting;
             while (length_.load(std::memory_order_relaxed) == 0 &&
                    std::chrono::steady_clock::now() < end)
-                std::this_thread::yield();
+                waiting.once();
             lock.lock();
             watching_ = 0;
         }
