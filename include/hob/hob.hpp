@@ -8,7 +8,10 @@
 #include <hob/context_variable.hpp>
 #include <hob/current_task.hpp>
 #include <hob/debug/task_dump.hpp>
+#include <hob/executor/run_coroutine_threadsafe.hpp>
 #include <hob/executor/run_in_executor.hpp>
+#include <hob/executor/run_on_threads.hpp>
+#include <hob/executor/thread_channel.hpp>
 #include <hob/executor/thread_pool.hpp>
 #include <hob/finally.hpp>
 #include <hob/for_each_limited.hpp>

@@ -20,6 +20,8 @@ using namespace std::chrono_literals;
 
 namespace {
 
+enum class source;
+
 /// When the cancellation comes.
 enum class point {
     unflushed, ///< p1: the kernel has not seen the operation
@@ -65,7 +67,7 @@ class traced_scenario : public scenario {
     void note(const hob::testing::simulation& world) { last_ = world.trace().rfind(line_); }
 
   private:
-    friend hob::task<> cell(hob::testing::simulation&, scenario&, point);
+    friend hob::task<> cell(hob::testing::simulation&, scenario&, point, source);
     std::string line_;
     std::size_t last_ = std::string::npos;
 };
@@ -287,12 +289,57 @@ hob::task<> await_operation(scenario& stage, record& seen) {
     ++seen.resumed;
 }
 
-hob::task<> cancel_at(point when, hob::testing::simulation& world, scenario& stage,
-                      const hob::task_handle<>& waiting) {
+/// What ends the operation: its task is cancelled, or a timeout around it expires.
+enum class source { cancel, timeout };
+
+class ending {
+  public:
+    explicit ending(source from) noexcept : from_(from) {}
+
+    /// Starts the task that awaits the operation.
+    void start(scenario& stage, record& seen) {
+        task_ = hob::create_task(from_ == source::cancel ? await_operation(stage, seen)
+                                                         : await_in_time(stage, seen));
+    }
+    void operator()() {
+        if (from_ == source::cancel)
+            task_.cancel();
+        else if (limit_ != nullptr && !limit_->expired())
+            limit_->reschedule(hob::event_loop::current().time());
+    }
+    [[nodiscard]] bool is_over() const noexcept { return task_.done(); }
+    /// Whether the operation was stopped.
+    hob::task<bool> wait() {
+        const bool cancelled = co_await test::end_of(task_);
+        co_return cancelled || timed_out_;
+    }
+
+  private:
+    hob::task<> await_in_time(scenario& stage, record& seen) {
+        auto body = [&](hob::timeout_scope& limit) -> hob::task<> {
+            limit_ = &limit;
+            co_await await_operation(stage, seen);
+            limit_ = nullptr;
+        };
+        try {
+            co_await hob::timeout(1h, body);
+        } catch (const hob::timeout_error&) {
+            timed_out_ = true;
+        }
+        limit_ = nullptr;
+    }
+
+    source from_;
+    hob::task_handle<> task_;
+    hob::timeout_scope* limit_ = nullptr;
+    bool timed_out_ = false;
+};
+
+hob::task<> cancel_at(point when, hob::testing::simulation& world, scenario& stage, ending& end) {
     // The operation is queued before this task goes on, and the kernel gets it at the turn's end.
     co_await hob::yield();
     if (when == point::unflushed) {
-        waiting.cancel();
+        end();
         co_return;
     }
     if (when == point::racing || when == point::answered) {
@@ -300,51 +347,52 @@ hob::task<> cancel_at(point when, hob::testing::simulation& world, scenario& sta
             co_await hob::yield();
     } else if (stage.waits()) {
         co_await hob::sleep_for(1ms);
-        CHECK_FALSE(waiting.done());
+        CHECK_FALSE(end.is_over());
     }
     switch (when) {
     case point::racing: {
         const auto trigger = hob::create_task(stage.trigger());
         // Two latencies: of what is triggered, and of the operation.
         co_await hob::sleep_for(std::chrono::nanoseconds(world.trace_hash() % 300'000));
-        waiting.cancel();
+        end();
         co_await trigger;
         break;
     }
     case point::reaped: {
         const auto trigger = hob::create_task(stage.trigger());
         // This task is always queued before the turn's completions, so it sees them first.
-        while (!stage.is_reaped(world) && !waiting.done())
+        while (!stage.is_reaped(world) && !end.is_over())
             co_await hob::yield();
-        waiting.cancel();
+        end();
         co_await trigger;
         break;
     }
     case point::answered:
-        waiting.cancel();
+        end();
         co_await hob::yield();
         co_await stage.trigger();
         break;
     case point::twice:
-        waiting.cancel();
-        waiting.cancel();
+        end();
+        end();
         co_await hob::yield();
-        waiting.cancel();
+        end();
         break;
     default:
-        waiting.cancel();
+        end();
     }
 }
 
-hob::task<> cell(hob::testing::simulation& world, scenario& stage, point when) {
+hob::task<> cell(hob::testing::simulation& world, scenario& stage, point when, source from) {
     co_await stage.prepare();
     if (auto* const traced = dynamic_cast<traced_scenario*>(&stage))
         traced->note(world);
     const std::size_t in_flight = hob::event_loop::current().operations_in_flight();
     record seen;
-    const auto waiting = hob::create_task(await_operation(stage, seen));
-    co_await cancel_at(when, world, stage, waiting);
-    const bool stopped = co_await test::end_of(waiting);
+    ending end(from);
+    end.start(stage, seen);
+    co_await cancel_at(when, world, stage, end);
+    const bool stopped = co_await end.wait();
     CHECK(seen.ended == 1);
     CHECK(seen.resumed == (stopped ? 0 : 1));
     CHECK(hob::event_loop::current().operations_in_flight() == in_flight);
@@ -366,7 +414,8 @@ hob::task<> start_and_leave(scenario& stage, record& seen) {
     co_await hob::sleep_for(stage.waits() ? 1ms : 0ms);
 }
 
-template <class Scenario> void run_cell(point when, std::uint64_t seed) {
+template <class Scenario>
+void run_cell(point when, std::uint64_t seed, source from = source::cancel) {
     INFO("point p" << static_cast<int>(when) + 1 << ", seed " << seed);
     const auto descriptors = test::open_descriptors();
     hob::testing::simulation_options options(seed);
@@ -384,7 +433,7 @@ template <class Scenario> void run_cell(point when, std::uint64_t seed) {
             if (stage.waits())
                 CHECK(seen.resumed == 0);
         } else {
-            program.run(cell(world, stage, when));
+            program.run(cell(world, stage, when, from));
         }
         CHECK(program.loop().operations_in_flight() == 0);
     }
@@ -403,4 +452,13 @@ TEMPLATE_TEST_CASE("an operation that is cancelled at any point ends exactly onc
                              point::answered, point::twice, point::closing})
         for (std::uint64_t seed = 0; seed != test::seeds; ++seed)
             run_cell<TestType>(when, seed);
+}
+
+TEMPLATE_TEST_CASE("an operation that a timeout ends at any point ends exactly once",
+                   "[testing][to-io]", accepting, connecting, reading, reading_exactly, writing,
+                   writing_all, sleeping, polling, doing_nothing) {
+    for (const point when : {point::unflushed, point::pending, point::racing, point::reaped,
+                             point::answered, point::twice})
+        for (std::uint64_t seed = 0; seed != test::seeds; ++seed)
+            run_cell<TestType>(when, seed, source::timeout);
 }

@@ -39,6 +39,12 @@ class loop_handle {
         return detail::post_call(*inbox_, std::move(function));
     }
 
+    /// Whether this loop runs on the calling thread.
+    [[nodiscard]] bool is_current() const noexcept {
+        return detail::current_scheduler != nullptr &&
+               detail::reactor::here().get_inbox().get() == &*inbox_;
+    }
+
   private:
     friend class event_loop;
     explicit loop_handle(const std::shared_ptr<detail::inbox>& inbox) noexcept : inbox_(inbox) {}
@@ -334,23 +340,35 @@ class event_loop final : private detail::reactor {
     }
     void run_timed(detail::ready_node& node) noexcept override {
         const detail::time_point start = now();
-        // The node may be gone afterwards.
-        const std::string task = name_of_task(node);
+        // The node, and its task, may be gone afterwards.
+        detail::task_scope* const task = task_of_node(node);
+        if (task != nullptr)
+            task->keep();
         run(node);
         const auto taken = now() - start;
-        if (taken < slow_step_)
-            return;
-        const auto count = std::chrono::duration_cast<std::chrono::milliseconds>(taken).count();
-        deliver_report(
-            {"a step blocked the loop for " + std::to_string(count) + " ms", nullptr, task, {}});
+        if (taken >= slow_step_)
+            report_slow_step(taken, task);
+        if (task != nullptr)
+            task->release();
     }
-    [[nodiscard]] static std::string name_of_task(detail::ready_node& node) {
+    [[gnu::cold]] void report_slow_step(std::chrono::nanoseconds taken,
+                                        const detail::task_scope* task) noexcept {
+        try {
+            const auto count = std::chrono::duration_cast<std::chrono::milliseconds>(taken).count();
+            deliver_report({"a step blocked the loop for " + std::to_string(count) + " ms",
+                            nullptr,
+                            task != nullptr ? task->name() : std::string(),
+                            {}});
+        } catch (...) {
+            std::fputs("hob: a slow step could not be reported: out of memory\n", stderr);
+        }
+    }
+    [[nodiscard]] static detail::task_scope* task_of_node(detail::ready_node& node) noexcept {
         if (!node.is_callback())
-            return detail::task_of(static_cast<detail::promise_base&>(node).owner()).name();
-        auto& callback = static_cast<detail::ready_callback&>(node);
-        if (auto* const scope = dynamic_cast<detail::scope*>(&callback))
-            return detail::task_of(*scope).name();
-        return {};
+            return &detail::task_of(static_cast<detail::promise_base&>(node).owner());
+        auto* const scope =
+            dynamic_cast<detail::scope*>(static_cast<detail::ready_callback*>(&node));
+        return scope == nullptr ? nullptr : &detail::task_of(*scope);
     }
 
     exception_handler handler_;

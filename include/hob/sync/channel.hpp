@@ -15,10 +15,10 @@
 
 namespace hob {
 
-/// Thrown where an item is sent into a channel whose receiving ends are all gone.
+/// Thrown where an item is sent into a channel that is closed or whose receiving ends are all gone.
 class channel_closed_error : public std::runtime_error {
   public:
-    channel_closed_error() : std::runtime_error("the channel has no receiving end left") {}
+    channel_closed_error() : std::runtime_error("the channel is closed: nobody will receive the item") {}
 };
 
 namespace detail {

@@ -1,0 +1,123 @@
+// SPDX-License-Identifier: MIT
+#include "../catch.hpp"
+#include "support/program.hpp"
+
+#include <hob/executor/run_on_threads.hpp>
+#include <hob/executor/thread_channel.hpp>
+#include <hob/gather.hpp>
+#include <hob/timeout.hpp>
+
+#include <memory>
+#include <optional>
+#include <thread>
+#include <vector>
+
+using namespace std::chrono_literals;
+
+TEST_CASE("a thread_channel hands items over in order between loops", "[thread-channel]") {
+    const std::size_t capacity = GENERATE(0U, 1U, 64U);
+    constexpr int count = 20'000;
+    hob::thread_channel<std::unique_ptr<int>> channel(capacity);
+    std::vector<int> received;
+    auto main = [&](std::size_t index) -> hob::task<> {
+        if (index == 0) {
+            for (int number = 0; number != count; ++number)
+                co_await channel.send(std::make_unique<int>(number));
+            channel.close();
+        } else {
+            while (auto item = co_await channel.receive())
+                received.push_back(**item);
+        }
+    };
+    hob::run_on_threads(2, std::ref(main));
+    REQUIRE(received.size() == count);
+    bool in_order = true;
+    for (int number = 0; number != count; ++number)
+        in_order = in_order && received[static_cast<std::size_t>(number)] == number;
+    CHECK(in_order);
+}
+
+TEST_CASE("within one loop a thread_channel waits for room, items and the end",
+          "[thread-channel]") {
+    hob::thread_channel<int> channel(1);
+    test::program program;
+    auto main = [&]() -> hob::task<> {
+        co_await channel.send(1);
+        auto sending = [&]() -> hob::task<> { co_await channel.send(2); };
+        const auto sender = hob::create_task(sending());
+        co_await test::settle();
+        CHECK_FALSE(sender.done());
+        const auto one = co_await channel.receive();
+        CHECK(one == 1);
+        co_await sender;
+        const auto blocked = hob::create_task(sending());
+        co_await test::settle();
+        channel.close();
+        channel.close();
+        CHECK_THROWS_AS(co_await blocked, hob::channel_closed_error);
+        CHECK_THROWS_AS(co_await channel.send(3), hob::channel_closed_error);
+        const auto two = co_await channel.receive();
+        CHECK(two == 2);
+        const auto end = co_await channel.receive();
+        CHECK_FALSE(end.has_value());
+    };
+    program.run(main());
+}
+
+TEST_CASE("cancelling a wait for a thread_channel loses nothing", "[thread-channel]") {
+    hob::thread_channel<int> channel(0);
+    test::program program;
+    auto main = [&]() -> hob::task<> {
+        auto receiving = [&]() -> hob::task<int> {
+            co_return (co_await channel.receive()).value();
+        };
+        auto sending = [&](int item) -> hob::task<> { co_await channel.send(item); };
+        const auto first = hob::create_task(receiving());
+        const auto second = hob::create_task(receiving());
+        co_await test::settle();
+        first.cancel();
+        co_await test::settle();
+        CHECK(first.cancelled());
+        co_await channel.send(1);
+        const int one = co_await second;
+        CHECK(one == 1);
+        const auto stopped = hob::create_task(sending(2));
+        const auto sender = hob::create_task(sending(3));
+        co_await test::settle();
+        stopped.cancel();
+        co_await test::settle();
+        const auto three = co_await channel.receive();
+        CHECK(three == 3);
+        co_await sender;
+        CHECK_THROWS_AS(co_await hob::timeout(1ms, channel.receive()), hob::timeout_error);
+    };
+    program.run(main());
+}
+
+TEST_CASE("cancellations that race with other threads lose no item", "[thread-channel]") {
+    constexpr int count = 5'000;
+    hob::thread_channel<int> channel(2);
+    long received = 0;
+    auto main = [&](std::size_t index) -> hob::task<> {
+        if (index == 0) {
+            for (int number = 1; number <= count; ++number)
+                co_await channel.send(number);
+            channel.close();
+            co_return;
+        }
+        for (bool open = true; open;) {
+            auto receiving = [&]() -> hob::task<> {
+                const auto item = co_await channel.receive();
+                open = item.has_value();
+                received += item.value_or(0);
+            };
+            const auto receiver = hob::create_task(receiving());
+            co_await hob::yield();
+            receiver.cancel();
+            while (!receiver.done())
+                co_await hob::yield();
+        }
+    };
+    hob::run_on_threads(2, std::ref(main));
+    CHECK(received == static_cast<long>(count) * (count + 1) / 2);
+}
