@@ -86,7 +86,9 @@ class task_group : private detail::task_owner {
     template <class, class> friend class detail::start_operation;
 
     explicit task_group(detail::combinator& owner) noexcept : owner_(owner) {}
-    ~task_group() = default;
+    ~task_group() {
+        detail::check(children_.empty(), "a task group was destroyed while its tasks were alive");
+    }
 
     template <class Record, class T> Record& spawn(task<T>& child) {
         require_open();

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Task groups in which something fails.
 #include "../catch.hpp"
+#include "support/child_process.hpp"
 #include "support/loops.hpp"
 #include "support/program.hpp"
 
@@ -8,7 +9,10 @@
 #include <hob/shield.hpp>
 #include <hob/task_group.hpp>
 
+#include <signal.h>
+
 #include <algorithm>
+#include <coroutine>
 
 using namespace std::chrono_literals;
 using strings = std::vector<std::string>;
@@ -493,4 +497,29 @@ TEST_CASE("a fatal exception leaves run at once and passes every group by", "[tg
         program.runner().close();
         CHECK(alive == 0);
     }
+}
+
+TEST_CASE("a group that is destroyed with live children stops the process", "[tg-dtor]") {
+    const test::child_result child = test::in_child([] {
+        std::coroutine_handle<> frame;
+        gate never;
+        auto body = [&](hob::task_group& group) -> hob::task<> {
+            group.start(test::value_after(never, 1));
+            co_return;
+        };
+        auto owner = [&]() -> hob::task<> {
+            frame = hob::detail::scheduler::here().running()->coroutine();
+            co_await hob::with_task_group(body);
+        };
+        auto main = [&]() -> hob::task<> {
+            hob::create_task(owner());
+            co_await test::settle();
+            frame.destroy();
+        };
+        hob::run(main());
+        return 0;
+    });
+    CHECK(child.signal == SIGABRT);
+    CHECK_THAT(child.errors,
+               Catch::Matchers::Contains("a task group was destroyed while its tasks were alive"));
 }
