@@ -12,7 +12,9 @@
 #include <pthread.h>
 #include <time.h>
 
+#include <atomic>
 #include <chrono>
+#include <cstdint>
 #include <deque>
 #include <exception>
 #include <memory>
@@ -103,6 +105,11 @@ class reactor : public scheduler, public task_owner {
         entry.user_data = ignored_tag;
     }
 
+    /// On any thread: which step is being executed, by its number; 0 between the turns.
+    [[nodiscard]] std::uint64_t step_at_work() const noexcept {
+        return step_.load(std::memory_order_relaxed);
+    }
+
     /// Visits every node that is about to run, in order.
     template <class Visitor> void for_each_ready(Visitor&& visit) const {
         for (ready_node* first : {batch_, ready_.front()})
@@ -164,11 +171,13 @@ class reactor : public scheduler, public task_owner {
     void run_ready() noexcept {
         for (ready_node* node = ready_.take_all(); node != nullptr; node = batch_) {
             batch_ = node->next();
+            step_.store(++steps_, std::memory_order_relaxed);
             if (debug) [[unlikely]]
                 run_timed(*node);
             else
                 run(*node);
         }
+        step_.store(0, std::memory_order_relaxed);
     }
 
     void run_urgent() noexcept {
@@ -377,6 +386,8 @@ class reactor : public scheduler, public task_owner {
     std::size_t expected_posts_ = 0;
     bool has_entries_ = false; ///< the kernel has not seen all of them
     std::uint32_t tasks_made_ = 0;
+    std::uint64_t steps_ = 0;
+    std::atomic<std::uint64_t> step_ = 0;
     unsigned patience_ = most_patience;
     unsigned sleeps_since_watching_ = 0;
     bool watching_ = false;

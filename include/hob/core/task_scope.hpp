@@ -7,7 +7,9 @@
 #include <hob/core/intrusive_list.hpp>
 #include <hob/core/scope.hpp>
 
+#include <cstddef>
 #include <cstdint>
+#include <cstdio>
 #include <memory>
 #include <string>
 #include <utility>
@@ -44,6 +46,13 @@ class named_scope : public scope {
     [[nodiscard]] std::string name() const {
         return details_ && !details_->name.empty() ? details_->name
                                                    : "task-" + std::to_string(number_);
+    }
+    /// Copies it, cut to fit, without allocating: for a signal handler on the task's own thread.
+    void copy_name(char* text, std::size_t size) const noexcept {
+        if (details_ && !details_->name.empty())
+            std::snprintf(text, size, "%s", details_->name.c_str());
+        else
+            std::snprintf(text, size, "task-%u", static_cast<unsigned>(number_));
     }
     void set_name(std::string name) { details().name = std::move(name); }
 

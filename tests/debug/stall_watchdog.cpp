@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: MIT
+#include "../catch.hpp"
+#include "support/program.hpp"
+
+#include <hob/debug/stall_watchdog.hpp>
+
+#include <algorithm>
+#include <condition_variable>
+#include <mutex>
+#include <string>
+#include <thread>
+#include <vector>
+
+using namespace std::chrono_literals;
+using Catch::Matchers::Contains;
+
+namespace {
+
+/// Collects reports, and lets a step block until one has come.
+class report_box {
+  public:
+    void put(const hob::stall_report& report) {
+        {
+            const std::lock_guard lock(mutex_);
+            reports_.push_back(report);
+        }
+        arrived_.notify_all();
+    }
+    /// What a blocking step does: nothing that the loop could see.
+    [[gnu::noinline]] void block_until(std::size_t count) {
+        std::unique_lock lock(mutex_);
+        arrived_.wait(lock, [&] { return reports_.size() >= count; });
+    }
+    [[nodiscard]] std::vector<hob::stall_report> take() {
+        const std::lock_guard lock(mutex_);
+        return reports_;
+    }
+
+  private:
+    std::mutex mutex_;
+    std::condition_variable arrived_;
+    std::vector<hob::stall_report> reports_;
+};
+
+} // namespace
+
+TEST_CASE("a step that blocks is reported while it blocks, with both stacks", "[watchdog]") {
+    report_box box;
+    test::program program;
+    auto blocks = [&]() -> hob::task<> {
+        co_await hob::yield();
+        box.block_until(1);
+    };
+    auto outer = [&]() -> hob::task<> { co_await blocks(); };
+    auto main = [&]() -> hob::task<> {
+        const hob::stall_watchdog watchdog(
+            2ms, [&](const hob::stall_report& report) { box.put(report); });
+        const auto task = hob::create_task(outer());
+        task.set_name("the blocker");
+        co_await task;
+    };
+    program.run(main());
+    const auto reports = box.take();
+    REQUIRE(reports.size() >= 1);
+    CHECK(reports[0].task == "the blocker");
+    CHECK(reports[0].limit == 2ms);
+    CHECK_THAT(reports[0].async_stack, Contains("stall_watchdog.cpp:"));
+    // The inner await first, then the one that awaits it.
+    CHECK(std::count(reports[0].async_stack.begin(), reports[0].async_stack.end(), '\n') == 2);
+    CHECK_FALSE(reports[0].native_stack.empty());
+}
+
+TEST_CASE("each stall is reported once, also one of a callback", "[watchdog]") {
+    report_box box;
+    test::program program;
+    auto main = [&]() -> hob::task<> {
+        const hob::stall_watchdog watchdog(
+            2ms, [&](const hob::stall_report& report) { box.put(report); });
+        test::gate done;
+        hob::event_loop::current().call_soon([&] {
+            box.block_until(1);
+            done.open();
+        });
+        co_await done.wait();
+    };
+    program.run(main());
+    const auto reports = box.take();
+    REQUIRE(reports.size() == 1);
+    CHECK(reports[0].task.empty());
+    CHECK(reports[0].async_stack.empty());
+}
+
+TEST_CASE("a loop that sleeps is not taken for blocked", "[watchdog]") {
+    report_box box;
+    test::program program;
+    auto main = [&]() -> hob::task<> {
+        const hob::stall_watchdog watchdog(
+            500ms, [&](const hob::stall_report& report) { box.put(report); });
+        co_await hob::sleep_for(700ms);
+    };
+    program.run(main());
+    CHECK(box.take().empty());
+}
+
+TEST_CASE("one watchdog a thread, and a limit above zero", "[watchdog]") {
+    test::program program;
+    auto main = []() -> hob::task<> {
+        CHECK_THROWS_AS(hob::stall_watchdog(0ms), hob::usage_error);
+        {
+            const hob::stall_watchdog first(1s);
+            CHECK_THROWS_AS(hob::stall_watchdog(1s), hob::usage_error);
+        }
+        const hob::stall_watchdog again(1s);
+        co_return;
+    };
+    program.run(main());
+    CHECK_THROWS_AS(hob::stall_watchdog(1s), hob::no_running_loop_error);
+}
