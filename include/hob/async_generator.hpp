@@ -135,6 +135,7 @@ template <class T> class next_operation final : public generator_user<T> {
     [[nodiscard]] std::string describe() const override {
         return "the next value of the async generator '" + generator_.name() + "'";
     }
+    [[nodiscard]] const scope* joined_task() const noexcept override { return generator_.task_; }
 
     async_generator<T>& generator_;
     std::optional<T> value_;

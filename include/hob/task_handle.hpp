@@ -101,6 +101,7 @@ template <class T> class join_awaiter_base : public operation, public task_watch
         stop();
     }
     [[nodiscard]] std::string describe() const final { return "task '" + target_.name() + "'"; }
+    [[nodiscard]] const scope* joined_task() const noexcept final { return &target_; }
 
     task_record<T>& target_;
 };

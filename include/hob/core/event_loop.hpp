@@ -5,6 +5,7 @@
 #include <hob/core/kernel_ring.hpp>
 #include <hob/core/reactor.hpp>
 #include <hob/core/scheduled_call.hpp>
+#include <hob/core/task_graph.hpp>
 #include <hob/core/task_scope.hpp>
 #include <hob/core/task_tree.hpp>
 
@@ -26,6 +27,13 @@ struct exception_context {
     std::string stack;            ///< where it came from: the async stack, a line a frame
 };
 using exception_handler = std::function<void(const exception_context&)>;
+
+/// How `dump_tasks` writes.
+enum class dump_format {
+    text, ///< a tree for people
+    json, ///< an array of objects with `id`, `parent`, `kind`, `name`, `state`, `joins`, `frames`
+    dot   ///< a graph for Graphviz: full lines to what is owned, dashed ones to what is joined
+};
 
 /// Lets other threads reach a loop. Copies are cheap; while one exists, the loop does not take
 /// waiting for a deadlock. Stays valid, and refuses, after the loop has closed.
@@ -148,15 +156,18 @@ class event_loop final : private detail::reactor {
     /// Operations that the kernel has at the moment.
     using reactor::operations_in_flight;
 
-    /// All live tasks as a tree of text: see `hob::dump_tasks`.
-    [[nodiscard]] std::string dump() {
+    /// All live tasks: see `hob::dump_tasks`.
+    [[nodiscard]] std::string dump(dump_format format = dump_format::text) {
         // Operations describe themselves by the clock of the running loop.
-        detail::scheduler* const outer =
-            std::exchange(detail::current_scheduler, static_cast<detail::scheduler*>(this));
+        const described_loop here(*this);
+        const detail::task_graph graph(*this);
+        if (format == dump_format::json)
+            return graph.json();
+        if (format == dump_format::dot)
+            return graph.dot();
         detail::task_tree tree(*this);
         tasks().for_each([&](detail::task_scope& each) { tree.add(each); });
-        detail::current_scheduler = outer;
-        return std::move(tree.text());
+        return std::move(tree.text()) + graph.cycles();
     }
 
   private:
@@ -178,6 +189,20 @@ class event_loop final : private detail::reactor {
                 throw deadlock_error(dump());
         } while (!ended);
     }
+
+    /// Makes this the running loop, which it may be or not.
+    class described_loop {
+      public:
+        explicit described_loop(event_loop& loop) noexcept
+            : outer_(std::exchange(detail::current_scheduler,
+                                   static_cast<detail::scheduler*>(&loop))) {}
+        ~described_loop() { detail::current_scheduler = outer_; }
+        described_loop(const described_loop&) = delete;
+        described_loop& operator=(const described_loop&) = delete;
+
+      private:
+        detail::scheduler* outer_;
+    };
 
     void require_startable() const {
         require_usable();

@@ -31,6 +31,8 @@ class waited_for {
     /// What is being waited for, in a few words.
     [[nodiscard]] virtual std::string describe() const = 0;
     virtual void visit_children(scope_visitor&) {}
+    /// The task whose end is waited for without owning it; null for other waits.
+    [[nodiscard]] virtual const scope* joined_task() const noexcept { return nullptr; }
 
     [[nodiscard]] promise_base& waiter() const noexcept { return *waiter_; }
 

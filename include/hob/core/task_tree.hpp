@@ -59,22 +59,6 @@ class task_tree {
         return lines;
     }
 
-  private:
-    class children : public scope_visitor {
-      public:
-        explicit children(task_tree& tree) noexcept : tree_(tree) {}
-        void visit(scope& child) override { tree_.add(child); }
-
-      private:
-        task_tree& tree_;
-    };
-
-    static void append_frames(const promise_base* innermost, const std::string& indent,
-                              std::string& text) {
-        for (const promise_base* frame = innermost; frame != nullptr; frame = frame->caller())
-            text += indent + line_of(frame->position);
-    }
-
     /// GCC names the function that it made of a coroutine's body, whose one parameter is the frame
     /// `SIGNATURE::_ZMANGLED.Frame*`. The signature is what a reader wants to see.
     [[nodiscard]] static std::string_view readable(std::string_view name) noexcept {
@@ -102,6 +86,22 @@ class task_tree {
         if (waited_for* const operation = each.waiting())
             state += " for " + operation->describe();
         return state;
+    }
+
+  private:
+    class children : public scope_visitor {
+      public:
+        explicit children(task_tree& tree) noexcept : tree_(tree) {}
+        void visit(scope& child) override { tree_.add(child); }
+
+      private:
+        task_tree& tree_;
+    };
+
+    static void append_frames(const promise_base* innermost, const std::string& indent,
+                              std::string& text) {
+        for (const promise_base* frame = innermost; frame != nullptr; frame = frame->caller())
+            text += indent + line_of(frame->position);
     }
 
     std::unordered_map<const scope*, promise_base*> leaves_;
