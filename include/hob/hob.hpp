@@ -7,6 +7,7 @@
 #include <hob/async_generator.hpp>
 #include <hob/context_variable.hpp>
 #include <hob/current_task.hpp>
+#include <hob/debug/dump_on_signal.hpp>
 #include <hob/debug/stall_watchdog.hpp>
 #include <hob/debug/task_dump.hpp>
 #include <hob/executor/run_coroutine_threadsafe.hpp>
