@@ -70,7 +70,7 @@ class scheduler {
     void continue_with(promise_base& coroutine) noexcept { next_ = &coroutine; }
     /// The same with the end of a scope whose root has returned: its frame must not be destroyed
     /// inside its own `await_suspend`.
-    void continue_with_end_of(scope& ended) noexcept { ended_ = &ended; }
+    void continue_with_end_of(ready_callback& ended) noexcept { ended_ = &ended; }
 
     [[nodiscard]] bool may_nest() const noexcept { return inline_depth_ < inline_limit; }
     /// Resumes `child` inside the step of `caller`. Only while `may_nest()`. Returns whether the
@@ -133,13 +133,12 @@ class scheduler {
         if (ended_ != nullptr) {
             // The coroutine that has returned is about to be destroyed.
             running_ = nullptr;
-            tell_end_of(*std::exchange(ended_, nullptr));
+            std::exchange(ended_, nullptr)->run();
         }
     }
-    static inline void tell_end_of(scope& ended) noexcept;
 
     promise_base* next_ = nullptr;
-    scope* ended_ = nullptr;
+    ready_callback* ended_ = nullptr;
     promise_base* running_ = nullptr;
     unsigned inline_depth_ = 0;
     unsigned budget_ = budget_per_step;

@@ -185,8 +185,6 @@ class scope : public ready_callback {
     virtual void stopped() noexcept = 0;
 
   private:
-    friend class scheduler;
-
     enum class state : unsigned char {
         unstarted, // frame_ is the root
         running,   // or ready to run
@@ -282,9 +280,5 @@ class scope : public ready_callback {
     bool never_start_ = false;
     bool queued_ = false;
 };
-
-inline void scheduler::tell_end_of(scope& ended) noexcept {
-    ended.tell_end();
-}
 
 } // namespace hob::detail
