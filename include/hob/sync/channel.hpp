@@ -18,7 +18,8 @@ namespace hob {
 /// Thrown where an item is sent into a channel that is closed or whose receiving ends are all gone.
 class channel_closed_error : public std::runtime_error {
   public:
-    channel_closed_error() : std::runtime_error("the channel is closed: nobody will receive the item") {}
+    channel_closed_error()
+        : std::runtime_error("the channel is closed: nobody will receive the item") {}
 };
 
 namespace detail {
