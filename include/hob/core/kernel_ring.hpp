@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <bitset>
 #include <cerrno>
 #include <string>
@@ -61,14 +62,14 @@ class kernel_ring final : public ring {
         try {
             require_features();
         } catch (...) {
-            io_uring_queue_exit(&queues_);
+            tear_down();
             throw;
         }
         probe();
         // Saves the look-up of the descriptor in every call; without it all works the same.
         io_uring_register_ring_fd(&queues_);
     }
-    ~kernel_ring() override { io_uring_queue_exit(&queues_); }
+    ~kernel_ring() override { tear_down(); }
 
     [[nodiscard]] int enter(bool wait, time_point deadline) noexcept override {
         const unsigned submitted = queued();
@@ -131,6 +132,15 @@ class kernel_ring final : public ring {
         {ring_mode::plain, 0, "io_uring, plain"},
     }};
 
+    /// The kernel may give the memory of a closed ring to the next one, of another thread. It
+    /// orders the two, but a race detector sees only this counter do so.
+    static inline std::atomic<unsigned> rings_closed_ = 0;
+
+    void tear_down() noexcept {
+        rings_closed_.fetch_add(1, std::memory_order_release);
+        io_uring_queue_exit(&queues_);
+    }
+
     int set_up(const ring_options& options, unsigned flags) noexcept {
         io_uring_params parameters{};
         parameters.flags = flags | IORING_SETUP_CQSIZE | IORING_SETUP_CLAMP;
@@ -140,6 +150,7 @@ class kernel_ring final : public ring {
             io_uring_queue_init_params(options.submission_entries, &queues_, &parameters);
         if (error != 0)
             return error;
+        static_cast<void>(rings_closed_.load(std::memory_order_acquire));
         if ((flags & setup_no_sqarray) == 0)
             for (unsigned index = 0; index != queues_.sq.ring_entries; ++index)
                 queues_.sq.array[index] = index;
