@@ -175,16 +175,18 @@ template <class T> class [[nodiscard("a task does nothing until it is awaited")]
             loop.continue_with(*child_);
             return true;
         }
-        child_->call_inline(caller);
-        if (loop.resume_inline(*child_, caller))
+        detail::promise_base& child = *child_;
+        child.call_inline(caller);
+        if (loop.resume_inline(child, caller))
             return false;
-        child_->leave_inline();
+        child.leave_inline();
         return true;
     }
 
     T await_resume() {
-        const frame_guard guard(*this);
-        return child_->result().get();
+        started_ = false;
+        const finished_frame returned(*std::exchange(child_, nullptr));
+        return returned.child.result().get();
     }
 
     /// Destroys a coroutine that was not started on purpose.
@@ -201,18 +203,14 @@ template <class T> class [[nodiscard("a task does nothing until it is awaited")]
     explicit task(promise_type& child) noexcept : child_(&child) {}
 
     /// Destroys the frame before the outcome reaches the awaiting coroutine.
-    class frame_guard {
+    class finished_frame {
       public:
-        explicit frame_guard(task& owner) noexcept : owner_(owner) {}
-        ~frame_guard() {
-            owner_.started_ = false;
-            owner_.destroy();
-        }
-        frame_guard(const frame_guard&) = delete;
-        frame_guard& operator=(const frame_guard&) = delete;
+        explicit finished_frame(promise_type& finished) noexcept : child(finished) {}
+        ~finished_frame() { child.coroutine().destroy(); }
+        finished_frame(const finished_frame&) = delete;
+        finished_frame& operator=(const finished_frame&) = delete;
 
-      private:
-        task& owner_;
+        promise_type& child;
     };
 
     /// The budget of synchronous awaits is spent: other tasks get their turn first.
@@ -236,12 +234,12 @@ template <class T> class [[nodiscard("a task does nothing until it is awaited")]
     void destroy() noexcept {
         // A started coroutine that has not returned is only left behind by unwinding, which has
         // destroyed it.
-        if (child_ == nullptr || started_)
-            return;
-        promise_type* const child = std::exchange(child_, nullptr);
-        if (!child->coroutine().done()) [[unlikely]]
-            detail::report_never_awaited(*child);
-        child->coroutine().destroy();
+        if (child_ != nullptr && !started_) [[unlikely]]
+            destroy_unawaited(*std::exchange(child_, nullptr));
+    }
+    [[gnu::noinline]] static void destroy_unawaited(promise_type& child) noexcept {
+        detail::report_never_awaited(child);
+        child.coroutine().destroy();
     }
 
     promise_type* child_;

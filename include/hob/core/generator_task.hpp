@@ -94,7 +94,7 @@ template <class T> class generator_task final : public task_scope {
         if (root_ != nullptr) {
             // Asked for, but refused before its first step.
             std::exchange(root_, nullptr)->coroutine().destroy();
-            leave_owner(nullptr);
+            leave_owner();
             release();
         } else if (!is_done()) {
             cancel(home());
@@ -128,7 +128,10 @@ template <class T> class generator_task final : public task_scope {
     void destroy() noexcept override { delete this; }
 
     void ended(const std::exception_ptr& error, bool stopped) noexcept {
-        leave_owner(error);
+        if (error)
+            leave_owner(error);
+        else
+            leave_owner();
         if (user_ != nullptr)
             std::exchange(user_, nullptr)->generator_ended(error, stopped);
         else if (error && !is_fatal(error))

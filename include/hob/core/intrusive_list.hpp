@@ -20,7 +20,7 @@ class list_node {
     template <class T> friend class intrusive_list;
     template <class T> friend class compact_list;
     list_node* next_ = nullptr;
-    list_node* previous_ = nullptr;
+    list_node* previous_; // only while linked
 };
 
 /// A first-in first-out list of `T`, which derives from `list_node`. Owns nothing.
@@ -44,7 +44,7 @@ template <class T> class intrusive_list {
         list_node& node = element;
         node.previous_->next_ = node.next_;
         node.next_->previous_ = node.previous_;
-        node.next_ = node.previous_ = nullptr;
+        node.next_ = nullptr;
     }
 
     T& pop_front() noexcept {
@@ -95,7 +95,7 @@ template <class T> class compact_list {
             if (first_ == &node)
                 first_ = node.next_;
         }
-        node.next_ = node.previous_ = nullptr;
+        node.next_ = nullptr;
     }
 
     T& pop_front() noexcept {

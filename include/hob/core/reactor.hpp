@@ -23,13 +23,13 @@
 namespace hob::detail {
 
 /// The scheduler together with what wakes it: timers, the ring, and the inbox of other threads.
-class reactor : public scheduler, public task_owner {
+class reactor : public scheduler, public task_owner, private registered_loop {
   public:
     /// How many completions are taken before ready tasks run again.
     static constexpr unsigned completions_per_turn = 256;
 
     explicit reactor(std::unique_ptr<ring> kernel)
-        : ring_(std::move(kernel)), inbox_(std::make_shared<inbox>()) {
+        : task_owner(true), ring_(std::move(kernel)), inbox_(std::make_shared<inbox>()) {
         notice_forks();
     }
 
@@ -67,7 +67,7 @@ class reactor : public scheduler, public task_owner {
     [[nodiscard]] scope* owning_scope() const noexcept final { return nullptr; }
     [[nodiscard]] scheduler& home() noexcept final { return *this; }
     void task_ended(task_scope&, const std::exception_ptr& error) noexcept final {
-        if (error && is_fatal(error))
+        if (is_fatal(error))
             fail(error);
     }
 
@@ -264,7 +264,8 @@ class reactor : public scheduler, public task_owner {
     }
 
     [[nodiscard]] bool has_duties() const noexcept {
-        return in_flight_ != 0 || has_entries_ || leaving_ || !timers_.empty();
+        // Without a branch for each.
+        return (in_flight_ | timers_.size() | std::size_t{has_entries_} | std::size_t{leaving_}) != 0;
     }
 
     void fire_timers() noexcept {

@@ -8,7 +8,7 @@
 namespace hob::detail {
 
 /// Base of what stands in a ready queue. A node is in at most one queue at a time.
-class ready_node {
+class alignas(8) ready_node {
   public:
     ready_node(const ready_node&) = delete;
     ready_node& operator=(const ready_node&) = delete;
@@ -16,19 +16,28 @@ class ready_node {
     /// True for a `ready_callback`, false for the promise of a suspended coroutine.
     [[nodiscard]] bool is_callback() const noexcept { return (link_ & callback_bit) != 0; }
     [[nodiscard]] ready_node* next() const noexcept {
-        return reinterpret_cast<ready_node*>(link_ & ~callback_bit);
+        return reinterpret_cast<ready_node*>(link_ & ~flags);
     }
     void set_next(ready_node* node) noexcept {
-        link_ = reinterpret_cast<std::uintptr_t>(node) | (link_ & callback_bit);
+        link_ = reinterpret_cast<std::uintptr_t>(node) | (link_ & flags);
     }
 
   protected:
-    // The kind lives in the link's lowest bit: a million sleeping tasks notice every word.
+    // The link's lowest bits hold the kind, and two flags of whatever the node is part of: a million
+    // sleeping tasks notice every word.
     static constexpr std::uintptr_t callback_bit = 1;
+    static constexpr std::uintptr_t first_flag = 2;
+    static constexpr std::uintptr_t second_flag = 4;
+
     explicit ready_node(std::uintptr_t kind) noexcept : link_(kind) {}
     ~ready_node() = default;
 
+    [[nodiscard]] bool has_flag(std::uintptr_t flag) const noexcept { return (link_ & flag) != 0; }
+    void set_flag(std::uintptr_t flag) noexcept { link_ |= flag; }
+    void clear_flag(std::uintptr_t flag) noexcept { link_ &= ~flag; }
+
   private:
+    static constexpr std::uintptr_t flags = callback_bit | first_flag | second_flag;
     std::uintptr_t link_;
 };
 

@@ -53,7 +53,6 @@ class scheduler {
     void resume(promise_base& coroutine) noexcept {
         budget_ = budget_per_step;
         bounce(&coroutine);
-        running_ = nullptr;
     }
 
     /// Resumes a coroutine from inside a step of another one, with a trampoline of its own.
@@ -70,7 +69,7 @@ class scheduler {
     void continue_with(promise_base& coroutine) noexcept { next_ = &coroutine; }
     /// The same with the end of a scope whose root has returned: its frame must not be destroyed
     /// inside its own `await_suspend`.
-    void continue_with_end_of(ready_callback& ended) noexcept { ended_ = &ended; }
+    void continue_with_end_of(scope& ended) noexcept { ended_ = &ended; }
 
     [[nodiscard]] bool may_nest() const noexcept { return inline_depth_ < inline_limit; }
     /// Resumes `child` inside the step of `caller`. Only while `may_nest()`. Returns whether the
@@ -122,23 +121,11 @@ class scheduler {
     ready_queue urgent_;
 
   private:
-    void bounce(promise_base* coroutine) noexcept {
-        for (;;) {
-            running_ = coroutine;
-            coroutine->coroutine().resume();
-            coroutine = std::exchange(next_, nullptr);
-            if (coroutine == nullptr)
-                break;
-        }
-        if (ended_ != nullptr) {
-            // The coroutine that has returned is about to be destroyed.
-            running_ = nullptr;
-            std::exchange(ended_, nullptr)->run();
-        }
-    }
+    /// Runs `coroutine`, what is handed to the trampoline meanwhile, and the end of their scope.
+    void bounce(promise_base* coroutine) noexcept;
 
     promise_base* next_ = nullptr;
-    ready_callback* ended_ = nullptr;
+    scope* ended_ = nullptr;
     promise_base* running_ = nullptr;
     unsigned inline_depth_ = 0;
     unsigned budget_ = budget_per_step;

@@ -4,7 +4,9 @@
 
 #include <hob/core/scheduler.hpp>
 
+#include <cstdint>
 #include <string>
+#include <utility>
 
 namespace hob::detail {
 
@@ -39,7 +41,7 @@ class waited_for {
   protected:
     waited_for() = default;
     ~waited_for() = default;
-    promise_base* waiter_ = nullptr;
+    promise_base* waiter_; // once it waits
 };
 
 /// What a spawned task, a `timeout`, a `shield`, or one branch of a `gather` runs in. Lives in the
@@ -51,13 +53,15 @@ class waited_for {
 /// whoever cancels, and a tree of any depth is cancelled on a constant stack.
 class scope : public ready_callback {
   public:
-    [[nodiscard]] bool is_cancelled() const noexcept { return cancelled_; }
+    [[nodiscard]] bool is_cancelled() const noexcept { return has_flag(cancelled_flag); }
     [[nodiscard]] bool is_done() const noexcept { return state_ == state::done; }
     /// It has ended, and its coroutines were stopped.
     [[nodiscard]] bool has_been_stopped() const noexcept {
         return state_ == state::done && frame_ == nullptr;
     }
-    [[nodiscard]] bool is_started() const noexcept { return state_ != state::unstarted; }
+    [[nodiscard]] bool is_started() const noexcept {
+        return state_ != state::unstarted && state_ != state::refused;
+    }
     /// It has a coroutine, which may not have run yet.
     [[nodiscard]] bool is_alive() const noexcept {
         return state_ != state::done && (state_ != state::unstarted || frame_ != nullptr);
@@ -70,13 +74,13 @@ class scope : public ready_callback {
     bool cancel(scheduler& loop) noexcept {
         if (!is_alive() || state_ == state::ending)
             return false;
-        if (cancelled_)
+        if (is_cancelled())
             return true;
-        cancelled_ = true;
+        set_flag(cancelled_flag);
         if (state_ == state::unstarted)
-            never_start_ = true;
-        if (state_ == state::waiting && !queued_) {
-            queued_ = true;
+            state_ = state::refused;
+        if (state_ == state::waiting && !is_queued()) {
+            set_flag(queued_flag);
             loop.push_before_submission(*this);
         } else {
             enqueue(loop);
@@ -111,6 +115,7 @@ class scope : public ready_callback {
         case state::waiting:
             return &waiting_->waiter();
         case state::unstarted:
+        case state::refused:
         case state::stopping:
             return frame_;
         default:
@@ -121,11 +126,12 @@ class scope : public ready_callback {
     [[nodiscard]] const char* state_name() const noexcept {
         switch (state_) {
         case state::unstarted:
+        case state::refused:
             return "not started";
         case state::running:
             return is_running() ? "running" : "ready";
         case state::waiting:
-            return cancelled_ ? "being cancelled" : "waiting";
+            return is_cancelled() ? "being cancelled" : "waiting";
         case state::stopping:
         case state::unwinding:
             return "being stopped";
@@ -166,8 +172,16 @@ class scope : public ready_callback {
         frame_ = &root;
         state_ = state::ending;
         // The ready queue still holds a scope that was cancelled in its last step.
-        if (!queued_)
+        if (!is_queued()) [[likely]]
             scheduler::here().continue_with_end_of(*this);
+    }
+    /// Tells the outcome, when no step of its coroutines is on the stack any more.
+    void tell_end() noexcept {
+        state_ = state::done;
+        if (frame_ == nullptr)
+            stopped();
+        else
+            finished(*frame_);
     }
 
   protected:
@@ -175,7 +189,7 @@ class scope : public ready_callback {
     ~scope() {
         check(state_ == state::unstarted || state_ == state::done,
               "a scope was destroyed while its coroutines were alive");
-        check(!queued_, "a scope was destroyed while in the ready queue");
+        check(!is_queued(), "a scope was destroyed while in the ready queue");
     }
 
     /// The root coroutine has returned: take its outcome and destroy its frame. May destroy
@@ -185,8 +199,12 @@ class scope : public ready_callback {
     virtual void stopped() noexcept = 0;
 
   private:
+    static constexpr std::uintptr_t cancelled_flag = first_flag;
+    static constexpr std::uintptr_t queued_flag = second_flag;
+
     enum class state : unsigned char {
         unstarted, // frame_ is the root
+        refused,   // the same, cancelled before it could start
         running,   // or ready to run
         waiting,   // for waiting_
         stopping,  // frame_ is the innermost frame, to be unwound in the next turn
@@ -198,45 +216,47 @@ class scope : public ready_callback {
     void adopt(promise_base& root, bool born_cancelled) noexcept {
         root.set_owner(*this);
         frame_ = &root;
-        cancelled_ = born_cancelled;
+        if (born_cancelled) [[unlikely]]
+            set_flag(cancelled_flag);
     }
 
+    [[nodiscard]] bool is_queued() const noexcept { return has_flag(queued_flag); }
     void enqueue(scheduler& loop) noexcept {
-        if (!queued_) {
-            queued_ = true;
+        if (!is_queued()) {
+            set_flag(queued_flag);
             loop.push(*this);
         }
     }
 
     void run() noexcept final {
-        queued_ = false;
+        clear_flag(queued_flag);
+        // Apart from the rare cases, which would cost the start of each task some registers.
+        if (state_ == state::unstarted) [[likely]] {
+            state_ = state::running;
+            scheduler::here().resume(*frame_);
+        } else {
+            run_further();
+        }
+    }
+    [[gnu::noinline]] void run_further() noexcept {
         switch (state_) {
-        case state::unstarted:
-            if (never_start_)
-                unwind();
-            else
-                start();
-            break;
         case state::waiting:
             // Only a cancellation brings a waiting scope here, and only once.
             waiting_->cancel();
             break;
+        case state::refused:
         case state::stopping:
             unwind();
             break;
         case state::ending:
             tell_end();
             break;
+        case state::unstarted:
         case state::running:
         case state::unwinding:
         case state::done:
             break;
         }
-    }
-
-    void start() noexcept {
-        state_ = state::running;
-        scheduler::here().resume(*frame_);
     }
 
     void start_nested() noexcept {
@@ -258,27 +278,29 @@ class scope : public ready_callback {
         frame_ = nullptr;
         state_ = state::ending;
         // The ready queue may hold this scope again: a destructor cancelled it.
-        if (!queued_)
+        if (!is_queued())
             tell_end();
-    }
-
-    void tell_end() noexcept {
-        state_ = state::done;
-        if (frame_ == nullptr)
-            stopped();
-        else
-            finished(*frame_);
     }
 
     union {
         waited_for* waiting_;
         promise_base* frame_ = nullptr;
     };
+    // One byte at the end, so that a task's count of references finds room behind it.
     state state_ = state::unstarted;
-    // With the state four bytes, so that a task's number finds room behind them.
-    bool cancelled_ = false;
-    bool never_start_ = false;
-    bool queued_ = false;
 };
+
+inline void scheduler::bounce(promise_base* coroutine) noexcept {
+    for (;;) {
+        running_ = coroutine;
+        coroutine->coroutine().resume();
+        coroutine = std::exchange(next_, nullptr);
+        if (coroutine == nullptr)
+            break;
+    }
+    running_ = nullptr;
+    if (ended_ != nullptr)
+        std::exchange(ended_, nullptr)->tell_end();
+}
 
 } // namespace hob::detail

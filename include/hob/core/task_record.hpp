@@ -52,27 +52,40 @@ class joinable_task : public task_scope {
     }
 
     /// The keeper lets go, and whoever watches is told.
-    void ended(const std::exception_ptr& error) noexcept {
-        failed_ = error != nullptr;
-        leave_owner(error);
-        while (!watchers_.empty())
-            watchers_.pop_front().task_ended();
-        if (failed_) [[unlikely]]
-            keep_error(error);
+    void ended() noexcept {
+        leave_owner();
+        tell_watchers();
         release();
     }
-    void stopped() noexcept final { ended(nullptr); }
+    [[gnu::cold, gnu::noinline]] void ended(const std::exception_ptr& error) noexcept {
+        failed_ = true;
+        leave_owner(error);
+        tell_watchers();
+        keep_error(error);
+        release();
+    }
+    void stopped() noexcept final { ended(); }
+
+    /// Destroys the root coroutine, which an exception has left.
+    [[gnu::cold, gnu::noinline]] void fail(promise_base& root, std::exception_ptr error) noexcept {
+        root.coroutine().destroy();
+        ended(error);
+    }
 
     /// Before the last reference goes.
     void report_if_unretrieved() noexcept {
-        if (!is_linked()) [[likely]]
-            return;
-        intrusive_list<task_scope>::remove(*this);
-        report_unretrieved();
+        if (failed_ && is_linked()) [[unlikely]] {
+            intrusive_list<task_scope>::remove(*this);
+            report_unretrieved();
+        }
     }
 
   private:
-    [[gnu::cold, gnu::noinline]] void keep_error(const std::exception_ptr& error) noexcept {
+    void tell_watchers() noexcept {
+        while (!watchers_.empty())
+            watchers_.pop_front().task_ended();
+    }
+    void keep_error(const std::exception_ptr& error) noexcept {
         ::new (&error_) std::exception_ptr(error);
         try {
             details().trace = std::make_unique<exception_trace>(scheduler::here().trace);
@@ -141,23 +154,21 @@ template <class T> class task_record final : public joinable_task {
 
     void finished(promise_base& root) noexcept override {
         auto& child = static_cast<promise<T>&>(root);
-        const std::exception_ptr error = take(child.result());
-        child.coroutine().destroy();
-        ended(error);
-    }
-    /// Returns the exception, or what moving the value throws.
-    [[nodiscard]] std::exception_ptr take(outcome<T>& result) noexcept {
-        if (result.state() == outcome_state::exception) [[unlikely]]
-            return result.exception();
+        if (child.result().state() == outcome_state::exception) [[unlikely]] {
+            fail(root, child.result().exception());
+            return;
+        }
         try {
             if constexpr (std::is_reference_v<T>)
-                value_ = std::addressof(result.get());
+                value_ = std::addressof(child.result().get());
             else
-                ::new (static_cast<void*>(&value_)) stored(result.get());
+                ::new (static_cast<void*>(&value_)) stored(child.result().get());
         } catch (...) {
-            return std::current_exception();
+            fail(root, std::current_exception());
+            return;
         }
-        return nullptr;
+        root.coroutine().destroy();
+        this->ended();
     }
     void destroy() noexcept override {
         report_if_unretrieved();
@@ -181,9 +192,12 @@ template <> class task_record<void> final : public joinable_task {
 
     void finished(promise_base& root) noexcept override {
         auto& child = static_cast<promise<void>&>(root);
-        const std::exception_ptr error = child.result().exception();
-        child.coroutine().destroy();
-        ended(error);
+        if (child.result().state() == outcome_state::exception) [[unlikely]] {
+            fail(root, child.result().exception());
+            return;
+        }
+        root.coroutine().destroy();
+        ended();
     }
     void destroy() noexcept override {
         report_if_unretrieved();
@@ -200,16 +214,18 @@ template <class T> class unjoined_task_base : public task_scope {
   private:
     void finished(promise_base& root) noexcept override {
         auto& child = static_cast<promise<T>&>(root);
-        const std::exception_ptr error = child.result().state() == outcome_state::exception
-                                             ? child.result().exception()
-                                             : nullptr;
-        child.coroutine().destroy();
-        ended(error);
+        if (child.result().state() == outcome_state::exception) [[unlikely]] {
+            const std::exception_ptr error = child.result().exception();
+            root.coroutine().destroy();
+            this->leave_owner(error);
+            this->release();
+        } else {
+            root.coroutine().destroy();
+            stopped();
+        }
     }
-    void stopped() noexcept override { ended(nullptr); }
-
-    void ended(const std::exception_ptr& error) noexcept {
-        this->leave_owner(error);
+    void stopped() noexcept override {
+        this->leave_owner();
         this->release();
     }
 };

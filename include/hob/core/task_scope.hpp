@@ -25,9 +25,16 @@ class task_owner {
     /// A task has ended, and is in no list any more. `error` is null unless an exception left it,
     /// which is the owner's then.
     virtual void task_ended(task_scope& ended, const std::exception_ptr& error) noexcept = 0;
+    /// It is told of failures only.
+    [[nodiscard]] bool ignores_success() const noexcept { return ignores_success_; }
 
   protected:
+    task_owner() = default;
+    explicit task_owner(bool ignores_success) noexcept : ignores_success_(ignores_success) {}
     ~task_owner() = default;
+
+  private:
+    bool ignores_success_ = false;
 };
 
 /// What few tasks have, kept apart for the sake of the size of the others.
@@ -39,7 +46,8 @@ class task_details {
 };
 
 /// The root scope of a task, and what is particular to it. A base of its own for the sake of its
-/// size: the number fills the scope's last bytes, which a million sleeping tasks notice.
+/// size: the number and the count fill the scope's last bytes, which a million sleeping tasks
+/// notice.
 class named_scope : public scope {
   public:
     /// Given by `set_name`; otherwise "task-N".
@@ -65,11 +73,15 @@ class named_scope : public scope {
     [[nodiscard]] const task_details* details_if_any() const noexcept { return details_.get(); }
 
   protected:
-    explicit named_scope(std::uint32_t number) noexcept : number_(number) {}
+    explicit named_scope(std::uint32_t number) noexcept : number_(number & largest_number) {}
     ~named_scope() = default;
 
   private:
-    std::uint32_t number_;
+    friend class task_scope;
+    static constexpr std::uint32_t largest_number = (1U << 24) - 1;
+
+    std::uint32_t number_ : 24;
+    unsigned references_ = 1;
     std::unique_ptr<task_details> details_;
 };
 
@@ -102,7 +114,13 @@ class task_scope : public named_scope, public list_node {
         : named_scope(number), owner_(&owner) {}
     ~task_scope() = default;
 
-    /// Takes it from its owner.
+    /// Takes it from its owner: it has returned, or was stopped.
+    void leave_owner() noexcept {
+        intrusive_list<task_scope>::remove(*this);
+        if (!owner_->ignores_success())
+            owner_->task_ended(*this, nullptr);
+    }
+    /// The same after an exception has left it.
     void leave_owner(const std::exception_ptr& error) noexcept {
         intrusive_list<task_scope>::remove(*this);
         owner_->task_ended(*this, error);
@@ -112,7 +130,6 @@ class task_scope : public named_scope, public list_node {
 
   private:
     task_owner* owner_;
-    unsigned references_ = 1;
 };
 
 /// The task that a scope belongs to. Every chain of parents ends at one.
