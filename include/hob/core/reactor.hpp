@@ -3,6 +3,7 @@
 #pragma once
 
 #include <hob/core/inbox.hpp>
+#include <hob/core/loop_registry.hpp>
 #include <hob/core/ring.hpp>
 #include <hob/core/ring_request.hpp>
 #include <hob/core/spin_wait.hpp>

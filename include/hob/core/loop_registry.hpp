@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: MIT
+// Every loop of the process, where a debugger finds them.
+#pragma once
+
+#include <mutex>
+
+namespace hob::detail {
+
+/// Base of a loop. A debugger reads the list while the process stands still, or from its core:
+/// the names of the members are part of what `hob/debug/gdb.hpp` knows.
+class registered_loop {
+  public:
+    registered_loop(const registered_loop&) = delete;
+    registered_loop& operator=(const registered_loop&) = delete;
+
+  protected:
+    registered_loop() {
+        const std::lock_guard lock(mutex_);
+        next_ = first_;
+        first_ = this;
+    }
+    ~registered_loop() {
+        const std::lock_guard lock(mutex_);
+        registered_loop** link = &first_;
+        while (*link != this)
+            link = &(*link)->next_;
+        *link = next_;
+    }
+
+  private:
+    static inline std::mutex mutex_;
+    static inline registered_loop* first_ = nullptr;
+
+    registered_loop* next_;
+};
+
+} // namespace hob::detail
