@@ -9,6 +9,7 @@
 #include <hob/current_task.hpp>
 #include <hob/debug/dump_on_signal.hpp>
 #include <hob/debug/gdb.hpp>
+#include <hob/debug/metrics.hpp>
 #include <hob/debug/stall_watchdog.hpp>
 #include <hob/debug/task_dump.hpp>
 #include <hob/executor/run_coroutine_threadsafe.hpp>

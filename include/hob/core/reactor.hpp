@@ -3,6 +3,7 @@
 #pragma once
 
 #include <hob/core/inbox.hpp>
+#include <hob/core/lag_histogram.hpp>
 #include <hob/core/loop_registry.hpp>
 #include <hob/core/ring.hpp>
 #include <hob/core/ring_request.hpp>
@@ -13,6 +14,7 @@
 #include <pthread.h>
 #include <time.h>
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <cstdint>
@@ -47,6 +49,13 @@ class reactor : public scheduler, public task_owner, private registered_loop {
     [[nodiscard]] const std::shared_ptr<inbox>& get_inbox() const noexcept { return inbox_; }
     /// Operations that the kernel has, or is about to get.
     [[nodiscard]] std::size_t operations_in_flight() const noexcept { return in_flight_; }
+
+    // Figures for people, from the loop's beginning.
+    [[nodiscard]] std::uint64_t turns() const noexcept { return turns_; }
+    [[nodiscard]] std::uint64_t steps() const noexcept { return steps_; }
+    [[nodiscard]] std::uint64_t system_calls() const noexcept { return system_calls_; }
+    [[nodiscard]] const lag_histogram& lag() const noexcept { return lag_; }
+    [[nodiscard]] std::size_t pending_timers() const noexcept { return timers_.size(); }
 
     /// The tasks that the loop itself keeps; those of groups hang below them.
     [[nodiscard]] intrusive_list<task_scope>& tasks() noexcept { return tasks_; }
@@ -127,6 +136,7 @@ class reactor : public scheduler, public task_owner, private registered_loop {
     template <class Finished, class MaySleep>
     void turn(Finished&& finished, MaySleep&& may_sleep) noexcept {
         do {
+            ++turns_;
             if (!inbox_->empty())
                 inbox_->drain(ready_);
             run_ready();
@@ -271,8 +281,12 @@ class reactor : public scheduler, public task_owner, private registered_loop {
 
     void fire_timers() noexcept {
         const time_point present = now();
-        while (!timers_.empty() && timers_.next_deadline() <= present)
+        while (!timers_.empty() && timers_.next_deadline() <= present) {
+            // One that was due before the last look is no sign of lag: it was made later.
+            lag_.add(present - std::max(timers_.next_deadline(), last_look_));
             static_cast<timed_operation&>(timers_.pop()).expire();
+        }
+        last_look_ = present;
     }
 
     void exchange_with_kernel(bool may_sleep) noexcept {
@@ -319,6 +333,7 @@ class reactor : public scheduler, public task_owner, private registered_loop {
     }
 
     void enter(bool wait, time_point deadline) noexcept {
+        ++system_calls_;
         const int error = ring_->enter(wait, deadline);
         has_entries_ = ring_->queued() != 0 || !backlog_.empty();
         if (error == 0) [[likely]]
@@ -388,7 +403,11 @@ class reactor : public scheduler, public task_owner, private registered_loop {
     std::size_t expected_posts_ = 0;
     bool has_entries_ = false; ///< the kernel has not seen all of them
     std::uint32_t tasks_made_ = 0;
+    std::uint64_t turns_ = 0;
     std::uint64_t steps_ = 0;
+    std::uint64_t system_calls_ = 0;
+    lag_histogram lag_;
+    time_point last_look_ = ring_->now();
     std::atomic<std::uint64_t> step_ = 0;
     unsigned patience_ = most_patience;
     unsigned sleeps_since_watching_ = 0;
