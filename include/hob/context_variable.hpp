@@ -2,8 +2,8 @@
 // hob::context_variable: a value that follows a task and the tasks it starts.
 #pragma once
 
-#include <hob/core/scheduler.hpp>
-#include <hob/core/task_scope.hpp>
+#include <hob/core/current_context.hpp>
+#include <hob/core/error.hpp>
 
 #include <memory>
 #include <optional>
@@ -15,7 +15,8 @@ namespace hob {
 /// asyncio's ContextVar: a request's identity, a user, a deadline, which every function below can
 /// ask for without being given it. Each task has values of its own: a new task begins with a copy
 /// of those of the task that makes it, and what it sets later its maker does not see. What a task
-/// awaits, and the branches of `gather`, `race` and `timeout` in it, are part of that task.
+/// awaits, and the branches of `gather`, `race` and `timeout` in it, are part of that task. A
+/// callback, and a job of a thread pool, has a copy of the values where it was handed over.
 ///
 /// The variable itself is usually a global; it must outlive the tasks that set it. Values are
 /// shared between tasks and must not be changed through other paths.
@@ -28,7 +29,7 @@ template <class T> class context_variable {
     context_variable(const context_variable&) = delete;
     context_variable& operator=(const context_variable&) = delete;
 
-    /// The value in the running task, or the default; valid until the task sets the variable again.
+    /// The value here, or the default; valid until the variable is set here again.
     /// Throws `usage_error` if there is neither.
     [[nodiscard]] const T& get() const {
         if (const T* const found = find())
@@ -37,15 +38,14 @@ template <class T> class context_variable {
     }
     /// The same; null instead of an exception.
     [[nodiscard]] const T* find() const noexcept {
-        if (detail::task_scope* const task = running_task())
-            if (const detail::task_details* const details = task->details_if_any())
-                if (const auto value = details->variables.find(this))
-                    return static_cast<const T*>(value.get());
+        if (const detail::context* const here = detail::find_context())
+            if (const auto value = here->find(this))
+                return static_cast<const T*>(value.get());
         return default_ ? &*default_ : nullptr;
     }
 
-    /// Sets the value for the running task and those it starts later. Throws `usage_error` outside
-    /// a task, `std::bad_alloc`.
+    /// Sets the value for the running task, and for what it starts later; in a callback or a job,
+    /// for the rest of it. Throws `usage_error` elsewhere, `std::bad_alloc`.
     void set(T value) { assign(std::make_shared<const T>(std::move(value))); }
 
     /// Restores the earlier value when it is destroyed, also while the task is being stopped.
@@ -71,8 +71,8 @@ template <class T> class context_variable {
     /// Sets the value for as long as what it returns lives, which must be in the same task.
     restorer set_until_destroyed(T value) {
         std::shared_ptr<const void> earlier;
-        if (const detail::task_details* const details = require_task().details_if_any())
-            earlier = details->variables.find(this);
+        if (const detail::context* const here = detail::find_context())
+            earlier = here->find(this);
         set(std::move(value));
         return restorer(*this, std::move(earlier));
     }
@@ -80,19 +80,16 @@ template <class T> class context_variable {
     [[nodiscard]] const std::string& name() const noexcept { return name_; }
 
   private:
-    [[nodiscard]] static detail::task_scope* running_task() noexcept {
-        if (detail::current_scheduler == nullptr)
-            return nullptr;
-        detail::promise_base* const running = detail::current_scheduler->running();
-        return running == nullptr ? nullptr : &detail::task_of(running->owner());
-    }
-    [[nodiscard]] detail::task_scope& require_task() const {
-        if (detail::task_scope* const task = running_task())
-            return *task;
-        throw usage_error("the context variable '" + name_ + "' was set outside a task");
+    [[nodiscard]] detail::context& require_context() const {
+        if (detail::task_scope* const task = detail::running_task())
+            return task->details().variables;
+        if (detail::context* const installed = detail::context_guard::installed())
+            return *installed;
+        throw usage_error("the context variable '" + name_ +
+                          "' was set outside a task, a callback and a job of a thread pool");
     }
     void assign(std::shared_ptr<const void> value) {
-        require_task().details().variables.set(this, std::move(value));
+        require_context().set(this, std::move(value));
     }
 
     std::string name_;

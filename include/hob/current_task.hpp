@@ -57,11 +57,8 @@ class any_task_handle {
 
 /// The task that runs on this thread; empty in a callback, and where no loop runs.
 [[nodiscard]] inline any_task_handle current_task() noexcept {
-    if (detail::current_scheduler == nullptr)
-        return {};
-    detail::promise_base* const running = detail::current_scheduler->running();
-    return running == nullptr ? any_task_handle()
-                              : any_task_handle(detail::task_of(running->owner()));
+    detail::task_scope* const running = detail::running_task();
+    return running == nullptr ? any_task_handle() : any_task_handle(*running);
 }
 
 namespace detail {

@@ -310,7 +310,7 @@ class start_operation final : public operation, public task_owner {
         try {
             auto* const child = new child_type(*this, loop.next_task_number(), std::move(body_));
             if (context::is_used()) [[unlikely]]
-                inherit_context(loop, *child);
+                inherit_context(*child);
             child_ = child;
             auto coroutine = child_->call_body();
             require_root(coroutine);

@@ -54,7 +54,7 @@ template <class T> class generator_task final : public task_scope {
         reactor& loop = reactor::current();
         auto* const made = new generator_task(loop, root);
         if (context::is_used()) [[unlikely]]
-            inherit_context(loop, *made);
+            inherit_context(*made);
         loop.tasks().push_back(*made);
         // One reference is the loop's.
         made->keep();

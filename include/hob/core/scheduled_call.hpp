@@ -2,6 +2,7 @@
 // A plain function that the loop runs: call_soon, call_later, call_at, call_soon_threadsafe.
 #pragma once
 
+#include <hob/core/current_context.hpp>
 #include <hob/core/frame_pool.hpp>
 #include <hob/core/inbox.hpp>
 #include <hob/core/reactor.hpp>
@@ -53,6 +54,7 @@ class scheduled_call : public ready_callback, public timed_operation {
         if (state_ == state::pending) {
             state_ = state::ran;
             try {
+                const context_guard guard(variables_);
                 call();
             } catch (...) {
                 const std::exception_ptr error = std::current_exception();
@@ -77,7 +79,7 @@ class scheduled_call : public ready_callback, public timed_operation {
     [[nodiscard]] std::string describe() const final { return "a scheduled call"; }
 
   protected:
-    scheduled_call() = default;
+    scheduled_call() noexcept : variables_(copy_context()) {}
     ~scheduled_call() = default;
     virtual void call() = 0;
     virtual void drop_function() noexcept = 0;
@@ -86,6 +88,7 @@ class scheduled_call : public ready_callback, public timed_operation {
   private:
     enum class state : unsigned char { pending, ran, cancelled };
     reactor* loop_ = nullptr;
+    context variables_;
     unsigned references_ = 1; // the loop's
     state state_ = state::pending;
 };

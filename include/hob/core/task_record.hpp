@@ -2,7 +2,7 @@
 // What keeps a spawned task while it runs, and its outcome for the handles.
 #pragma once
 
-#include <hob/core/context.hpp>
+#include <hob/core/current_context.hpp>
 #include <hob/core/reactor.hpp>
 #include <hob/core/result.hpp>
 #include <hob/core/task_scope.hpp>
@@ -240,17 +240,14 @@ template <class T> class unjoined_task final : public unjoined_task_base<T> {
     void destroy() noexcept override { delete this; }
 };
 
-/// A new task takes a copy of the context variables of the one that makes it. Throws
-/// `std::bad_alloc`, and gives up the record then.
-[[gnu::cold, gnu::noinline]] inline void inherit_context(const scheduler& loop, task_scope& child) {
-    promise_base* const running = loop.running();
-    if (running == nullptr)
-        return;
-    const task_details* const maker = task_of(running->owner()).details_if_any();
-    if (maker == nullptr || maker->variables.empty())
+/// A new task takes a copy of the context variables of what makes it. Throws `std::bad_alloc`, and
+/// gives up the record then.
+[[gnu::cold, gnu::noinline]] inline void inherit_context(task_scope& child) {
+    const context* const here = find_context();
+    if (here == nullptr || here->empty())
         return;
     try {
-        child.details().variables = maker->variables;
+        child.details().variables = *here;
     } catch (...) {
         child.release();
         throw;
@@ -265,7 +262,7 @@ Record& make_record(reactor& loop, task_owner& owner, intrusive_list<task_scope>
     auto* const record =
         new Record(owner, loop.next_task_number(), std::forward<Arguments>(arguments)...);
     if (context::is_used()) [[unlikely]]
-        inherit_context(loop, *record);
+        inherit_context(*record);
     siblings.push_back(*record);
     return *record;
 }

@@ -2,6 +2,7 @@
 // A function with its arguments, called on one thread and asked for its outcome on another.
 #pragma once
 
+#include <hob/core/current_context.hpp>
 #include <hob/core/result.hpp>
 
 #include <exception>
@@ -22,6 +23,7 @@ template <class Function, class... Arguments> class bound_call {
     void operator()() noexcept {
         // When the handler ends, the outcome holds the only reference to the exception: it is
         // destroyed where the outcome is.
+        const context_guard guard(variables_);
         try {
             if constexpr (std::is_void_v<value_type>) {
                 invoke();
@@ -51,6 +53,7 @@ template <class Function, class... Arguments> class bound_call {
             arguments_);
     }
 
+    context variables_ = copy_context();
     Function function_;
     std::tuple<Arguments...> arguments_;
     outcome<value_type> outcome_;
