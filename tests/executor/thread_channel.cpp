@@ -5,8 +5,10 @@
 #include <hob/executor/run_on_threads.hpp>
 #include <hob/executor/thread_channel.hpp>
 #include <hob/gather.hpp>
+#include <hob/run.hpp>
 #include <hob/timeout.hpp>
 
+#include <atomic>
 #include <memory>
 #include <optional>
 #include <thread>
@@ -120,4 +122,92 @@ TEST_CASE("cancellations that race with other threads lose no item", "[thread-ch
     };
     hob::run_on_threads(2, std::ref(main));
     CHECK(received == static_cast<long>(count) * (count + 1) / 2);
+}
+
+TEST_CASE("a thread without a loop sends to tasks, and blocks while the channel is full",
+          "[thread-channel]") {
+    const std::size_t capacity = GENERATE(0U, 1U, 64U);
+    constexpr int count = 20'000;
+    hob::thread_channel<std::unique_ptr<int>> channel(capacity);
+    std::thread sender([&] {
+        for (int number = 0; number != count; ++number)
+            channel.send_blocking(std::make_unique<int>(number));
+        channel.close();
+    });
+    int expected = 0;
+    auto main = [&]() -> hob::task<> {
+        while (auto item = co_await channel.receive())
+            expected += **item == expected ? 1 : 0;
+    };
+    hob::run(main());
+    sender.join();
+    CHECK(expected == count);
+}
+
+TEST_CASE("a thread without a loop receives from tasks, and blocks while there is nothing",
+          "[thread-channel]") {
+    const std::size_t capacity = GENERATE(0U, 1U, 64U);
+    constexpr int count = 20'000;
+    hob::thread_channel<std::unique_ptr<int>> channel(capacity);
+    int expected = 0;
+    std::thread receiver([&] {
+        while (auto item = channel.receive_blocking())
+            expected += **item == expected ? 1 : 0;
+    });
+    auto main = [&]() -> hob::task<> {
+        for (int number = 0; number != count; ++number)
+            co_await channel.send(std::make_unique<int>(number));
+        channel.close();
+    };
+    hob::run(main());
+    receiver.join();
+    CHECK(expected == count);
+}
+
+TEST_CASE("threads alone can use a thread_channel, and closing it wakes them", "[thread-channel]") {
+    hob::thread_channel<int> channel(1);
+    std::atomic<int> refused = 0;
+    channel.send_blocking(1);
+    std::thread sender([&] {
+        try {
+            channel.send_blocking(2);
+            channel.send_blocking(3);
+            channel.send_blocking(4);
+        } catch (const hob::channel_closed_error&) {
+            ++refused;
+        }
+    });
+    CHECK(channel.receive_blocking() == 1);
+    CHECK(channel.receive_blocking() == 2);
+    channel.close();
+    sender.join();
+    CHECK(refused == 1);
+    CHECK_THROWS_AS(channel.send_blocking(5), hob::channel_closed_error);
+    while (channel.try_receive()) {
+    }
+    CHECK(channel.receive_blocking() == std::nullopt);
+}
+
+TEST_CASE("a thread_channel can be tried without waiting", "[thread-channel]") {
+    hob::thread_channel<std::unique_ptr<int>> channel(1);
+    CHECK(channel.try_receive() == std::nullopt);
+    CHECK(channel.try_send(std::make_unique<int>(1)));
+    auto kept = std::make_unique<int>(2);
+    CHECK_FALSE(channel.try_send(std::move(kept)));
+    REQUIRE(kept != nullptr);
+    const auto received = channel.try_receive();
+    REQUIRE(received.has_value());
+    CHECK(**received == 1);
+    channel.close();
+    CHECK_THROWS_AS(channel.try_send(std::move(kept)), hob::channel_closed_error);
+}
+
+TEST_CASE("blocking on a thread_channel where a loop runs is refused", "[thread-channel]") {
+    hob::thread_channel<int> channel(1);
+    auto main = [&]() -> hob::task<> {
+        CHECK_THROWS_AS(channel.send_blocking(1), hob::usage_error);
+        CHECK_THROWS_AS(channel.receive_blocking(), hob::usage_error);
+        co_return;
+    };
+    hob::run(main());
 }

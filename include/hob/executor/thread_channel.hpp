@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// hob::thread_channel: items from the tasks of one loop to those of another.
+// hob::thread_channel: items between loops, and between a loop and threads without one.
 #pragma once
 
 #include <hob/core/awaitable.hpp>
@@ -8,6 +8,7 @@
 #include <hob/core/reactor.hpp>
 #include <hob/sync/channel.hpp>
 
+#include <condition_variable>
 #include <coroutine>
 #include <cstddef>
 #include <memory>
@@ -24,31 +25,62 @@ template <class T> class thread_channel;
 
 namespace detail {
 
-/// A task that waits for a channel which other threads use. In the channel's line, it is guarded by
-/// the channel's mutex; once it has been taken out, it belongs to its loop again, which gets it
-/// back through its inbox.
-template <class T>
-class thread_channel_waiter : public operation, public ready_callback, public list_node {
+/// Who waits for a channel, or asks it for something. In the channel's line, it is guarded by the
+/// channel's mutex.
+template <class T> class thread_channel_waiter : public list_node {
   public:
-    /// On any thread, when it has left the line. Nothing of it may be touched afterwards.
-    void wake() noexcept {
-        const std::shared_ptr<inbox> loop = std::move(loop_);
-        const bool posted = loop->post(*this);
-        check(posted, "a loop was closed while a task waited for a thread_channel");
-    }
+    /// On any thread, with the channel's mutex held, when it has left the line. Nothing of it may
+    /// be touched afterwards.
+    virtual void wake() noexcept = 0;
 
     std::optional<T> item;
     bool is_closed = false; ///< the channel was, before anything else
 
   protected:
-    explicit thread_channel_waiter(thread_channel<T>& channel) noexcept : channel_(channel) {}
+    thread_channel_waiter() = default;
     ~thread_channel_waiter() = default;
+};
+
+/// A thread that waits; or only asks.
+template <class T> class waiting_thread final : public thread_channel_waiter<T> {
+  public:
+    waiting_thread() = default;
+    explicit waiting_thread(T value) noexcept { this->item.emplace(std::move(value)); }
+
+    void wake() noexcept override {
+        is_awake_ = true;
+        woken_.notify_one();
+    }
+    /// Until `wake`.
+    void sleep(std::unique_lock<std::mutex>& channel_lock) {
+        woken_.wait(channel_lock, [this] { return is_awake_; });
+    }
+
+  private:
+    std::condition_variable woken_;
+    bool is_awake_ = false;
+};
+
+/// A task that waits. Once it has been taken out of the line, it belongs to its loop again, which
+/// gets it back through its inbox.
+template <class T>
+class waiting_task : public operation, public ready_callback, public thread_channel_waiter<T> {
+  public:
+    void wake() noexcept final {
+        const std::shared_ptr<inbox> loop = std::move(loop_);
+        const bool posted = loop->post(*this);
+        check(posted, "a loop was closed while a task waited for a thread_channel");
+    }
+
+  protected:
+    explicit waiting_task(thread_channel<T>& channel) noexcept : channel_(channel) {}
+    ~waiting_task() = default;
 
     [[nodiscard]] thread_channel<T>& channel() const noexcept { return channel_; }
 
     /// Waits unless `at_once()` holds, which is asked under the mutex and takes effect then.
     template <class AtOnce>
-    bool wait_unless(promise_base& waiter, intrusive_list<thread_channel_waiter>& line,
+    bool wait_unless(promise_base& waiter, intrusive_list<thread_channel_waiter<T>>& line,
                      AtOnce&& at_once) {
         if (!begin(waiter))
             return true;
@@ -78,9 +110,9 @@ class thread_channel_waiter : public operation, public ready_callback, public li
         {
             const std::lock_guard lock(channel_.mutex_);
             // Somebody has served it: it is on its way home, and has its result.
-            if (!is_linked())
+            if (!this->is_linked())
                 return;
-            intrusive_list<thread_channel_waiter>::remove(*this);
+            intrusive_list<thread_channel_waiter<T>>::remove(*this);
         }
         reactor::here().post_arrived();
         stop();
@@ -90,9 +122,9 @@ class thread_channel_waiter : public operation, public ready_callback, public li
     std::shared_ptr<inbox> loop_;
 };
 
-template <class T> class thread_send final : public thread_channel_waiter<T> {
+template <class T> class thread_send final : public waiting_task<T> {
   public:
-    thread_send(thread_channel<T>& channel, T value) : thread_channel_waiter<T>(channel) {
+    thread_send(thread_channel<T>& channel, T value) : waiting_task<T>(channel) {
         this->item.emplace(std::move(value));
     }
     static constexpr bool await_ready() noexcept { return false; }
@@ -109,10 +141,9 @@ template <class T> class thread_send final : public thread_channel_waiter<T> {
     [[nodiscard]] std::string describe() const override { return "room in a thread_channel"; }
 };
 
-template <class T> class thread_receive final : public thread_channel_waiter<T> {
+template <class T> class thread_receive final : public waiting_task<T> {
   public:
-    explicit thread_receive(thread_channel<T>& channel) noexcept
-        : thread_channel_waiter<T>(channel) {}
+    explicit thread_receive(thread_channel<T>& channel) noexcept : waiting_task<T>(channel) {}
     static constexpr bool await_ready() noexcept { return false; }
     template <hob_promise Promise> bool await_suspend(std::coroutine_handle<Promise> awaiting) {
         return this->wait_unless(awaiting.promise(), this->channel().receivers_,
@@ -126,9 +157,10 @@ template <class T> class thread_receive final : public thread_channel_waiter<T> 
 
 } // namespace detail
 
-/// Hands items from tasks to tasks, whichever threads' loops they run in. First in, first out, also
-/// among those who wait. Holds up to `capacity` items; with 0, a send waits until its item has been
-/// received. Must outlive the tasks that use it. `T` can be moved without an exception.
+/// Hands items from tasks to tasks, whichever threads' loops they run in, and to and from threads
+/// without a loop. First in, first out, also among those who wait. Holds up to `capacity` items;
+/// with 0, a send waits until its item has been received. Must outlive whoever uses it. `T` can be
+/// moved without an exception.
 template <class T> class thread_channel {
     static_assert(std::is_nothrow_move_constructible_v<T>,
                   "hob: the items of a thread_channel must be movable without exceptions");
@@ -140,7 +172,7 @@ template <class T> class thread_channel {
     thread_channel& operator=(const thread_channel&) = delete;
     ~thread_channel() {
         detail::check(senders_.empty() && receivers_.empty(),
-                      "a thread_channel was destroyed while tasks wait for it");
+                      "a thread_channel was destroyed while somebody waits for it");
     }
 
     /// Awaiting waits for room and puts `item` in. Cancelled before that, it sends nothing. Throws
@@ -152,6 +184,53 @@ template <class T> class thread_channel {
     /// closed and empty. Cancelled before that, it takes nothing.
     [[nodiscard]] auto receive() {
         return detail::deferred<detail::thread_receive<T>, thread_channel&>(*this);
+    }
+
+    /// `send` for a thread without a loop, which it blocks. Throws `channel_closed_error`, and
+    /// `usage_error` where it would block a running loop.
+    void send_blocking(T item) {
+        require_no_loop("send");
+        detail::waiting_thread<T> sender(std::move(item));
+        {
+            std::unique_lock lock(mutex_);
+            if (!send_at_once(sender)) {
+                senders_.push_back(sender);
+                sender.sleep(lock);
+            }
+        }
+        if (sender.is_closed)
+            throw channel_closed_error();
+    }
+    /// `receive` for a thread without a loop, which it blocks. Throws `usage_error` where it would
+    /// block a running loop.
+    [[nodiscard]] std::optional<T> receive_blocking() {
+        require_no_loop("receive");
+        detail::waiting_thread<T> receiver;
+        std::unique_lock lock(mutex_);
+        if (!receive_at_once(receiver)) {
+            receivers_.push_back(receiver);
+            receiver.sleep(lock);
+        }
+        return std::move(receiver.item);
+    }
+
+    /// Puts `item` in unless that would have to wait: false, and the item is untouched. On any
+    /// thread. Throws `channel_closed_error`.
+    [[nodiscard]] bool try_send(T&& item) {
+        const std::lock_guard lock(mutex_);
+        if (closed_)
+            throw channel_closed_error();
+        if (receivers_.empty() && count_ == items_.size())
+            return false;
+        detail::waiting_thread<T> sender(std::move(item));
+        return send_at_once(sender);
+    }
+    /// Takes an item out if there is one. On any thread.
+    [[nodiscard]] std::optional<T> try_receive() {
+        detail::waiting_thread<T> receiver;
+        const std::lock_guard lock(mutex_);
+        static_cast<void>(receive_at_once(receiver));
+        return std::move(receiver.item);
     }
 
     /// Refuses further items. Who waits to send gets `channel_closed_error`; what is in the channel
@@ -169,9 +248,15 @@ template <class T> class thread_channel {
 
   private:
     using waiter = detail::thread_channel_waiter<T>;
-    friend waiter;
+    friend detail::waiting_task<T>;
     friend class detail::thread_send<T>;
     friend class detail::thread_receive<T>;
+
+    static void require_no_loop(const char* call) {
+        if (detail::current_scheduler != nullptr)
+            throw usage_error(std::string("a thread_channel would block the loop: co_await ") +
+                              call + "() in a task");
+    }
 
     // With the mutex held.
     [[nodiscard]] bool send_at_once(waiter& sender) noexcept {
