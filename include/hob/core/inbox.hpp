@@ -19,6 +19,9 @@ namespace hob::detail {
 /// A lock-free list with many producers and one consumer, and the eventfd that wakes the consumer.
 /// Outlives its loop while a handle refers to it, so posting late fails cleanly instead of writing
 /// to a descriptor that is somebody else's by now.
+///
+/// An eventfd and not IORING_OP_MSG_RING: that wakes a sleeping ring no faster (`bench_wake`), and
+/// needs a ring on the sender's side.
 class inbox {
   public:
     inbox() : eventfd_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {
