@@ -10,6 +10,8 @@
 #include <coroutine>
 #include <cstddef>
 #include <exception>
+#include <memory>
+#include <new>
 #include <source_location>
 #include <string>
 #include <type_traits>
@@ -105,7 +107,7 @@ inline constexpr bool returns_temporary =
          ? !std::is_lvalue_reference_v<U>
          : !std::is_class_v<std::remove_cvref_t<U>>);
 
-template <class T> class promise final : public promise_result<T> {
+template <class T> class promise : public promise_result<T> {
   public:
     task<T>
     get_return_object(std::source_location where = std::source_location::current()) noexcept;
@@ -121,7 +123,7 @@ template <class T> class promise final : public promise_result<T> {
     }
 };
 
-template <> class promise<void> final : public promise_result<void> {
+template <> class promise<void> : public promise_result<void> {
   public:
     task<void>
     get_return_object(std::source_location where = std::source_location::current()) noexcept;
@@ -138,6 +140,10 @@ template <> class promise<void> final : public promise_result<void> {
 /// coroutine after its locals and parameters have been destroyed. If the awaiting task is
 /// cancelled, this coroutine is stopped first: see `hob::create_task`. Awaiting a task that was
 /// moved from or awaited before throws `usage_error`.
+///
+/// Its frame comes from a pool of recycled memory; if the coroutine's first two parameters are
+/// `std::allocator_arg` and an allocator, from that. What allocating throws leaves the call of the
+/// coroutine.
 template <class T> class [[nodiscard("a task does nothing until it is awaited")]] task {
   public:
     using promise_type = detail::promise<T>;
@@ -265,5 +271,64 @@ template <class T> void require_root(const task<T>& coroutine) {
         throw usage_error("a task was started that was moved from or awaited before");
 }
 
+/// The promise of a coroutine that was called with an allocator, a copy of which is kept behind
+/// the frame.
+template <class T, class Allocator> class allocated_promise final : public promise<T> {
+    struct alignas(16) block {
+        std::byte bytes[16];
+    };
+    using allocator_type = typename std::allocator_traits<Allocator>::template rebind_alloc<block>;
+    using traits = std::allocator_traits<allocator_type>;
+    static_assert(std::is_same_v<typename traits::pointer, block*>,
+                  "hob: the allocator of a coroutine must have plain pointers");
+    static_assert(alignof(allocator_type) <= alignof(block),
+                  "hob: the allocator of a coroutine may be aligned to at most 16 bytes");
+
+  public:
+    template <class... Arguments>
+    [[nodiscard]] static void* operator new(std::size_t size, std::allocator_arg_t,
+                                            const Allocator& allocator, const Arguments&...) {
+        return allocate(size, allocator);
+    }
+    // Of a member function, and of a lambda.
+    template <class Class, class... Arguments>
+    [[nodiscard]] static void* operator new(std::size_t size, const Class&, std::allocator_arg_t,
+                                            const Allocator& allocator, const Arguments&...) {
+        return allocate(size, allocator);
+    }
+    static void operator delete(void* frame, std::size_t size) noexcept {
+        auto* const kept = std::launder(reinterpret_cast<allocator_type*>(behind(frame, size)));
+        allocator_type allocator(std::move(*kept));
+        std::destroy_at(kept);
+        traits::deallocate(allocator, static_cast<block*>(frame), blocks(size));
+    }
+
+  private:
+    static void* allocate(std::size_t size, const Allocator& given) {
+        allocator_type allocator(given);
+        block* const frame = traits::allocate(allocator, blocks(size));
+        ::new (behind(frame, size)) allocator_type(std::move(allocator));
+        return frame;
+    }
+    static constexpr std::size_t blocks_of(std::size_t size) noexcept {
+        return (size + sizeof(block) - 1) / sizeof(block);
+    }
+    static constexpr std::size_t blocks(std::size_t frame_size) noexcept {
+        return blocks_of(frame_size) + blocks_of(sizeof(allocator_type));
+    }
+    static void* behind(void* frame, std::size_t size) noexcept {
+        return static_cast<block*>(frame) + blocks_of(size);
+    }
+};
+
 } // namespace detail
 } // namespace hob
+
+template <class T, class Allocator, class... Arguments>
+struct std::coroutine_traits<hob::task<T>, std::allocator_arg_t, Allocator, Arguments...> {
+    using promise_type = hob::detail::allocated_promise<T, std::remove_cvref_t<Allocator>>;
+};
+template <class T, class Class, class Allocator, class... Arguments>
+struct std::coroutine_traits<hob::task<T>, Class, std::allocator_arg_t, Allocator, Arguments...> {
+    using promise_type = hob::detail::allocated_promise<T, std::remove_cvref_t<Allocator>>;
+};

@@ -51,10 +51,8 @@ class frame_pool {
             frame_pool& pool = local();
             if (!pool.registered_) [[unlikely]]
                 pool.register_exit();
-            auto* block = static_cast<free_block*>(memory);
             const std::size_t index = class_of(size);
-            block->next = pool.free_[index];
-            pool.free_[index] = block;
+            pool.free_[index] = ::new (memory) free_block{nullptr, pool.free_[index]};
             return;
         }
 #endif
@@ -63,6 +61,9 @@ class frame_pool {
 
   private:
     struct free_block {
+        // Where a coroutine keeps what resumes it: to the scheduler, one that was destroyed looks
+        // like one that has returned.
+        void* no_resume;
         free_block* next;
     };
     static constexpr std::size_t class_count = largest_pooled / granularity + 1;
@@ -130,7 +131,7 @@ class frame_pool {
         {
             // Keeps the chunk reachable, so that leak checkers see it as in use.
             const std::lock_guard lock(common.mutex);
-            common.chunks = ::new (chunk) free_block{common.chunks};
+            common.chunks = ::new (chunk) free_block{nullptr, common.chunks};
         }
         begin_ = chunk + granularity;
         end_ = chunk + chunk_size;

@@ -292,6 +292,8 @@ class scope : public ready_callback {
 
 inline void scheduler::bounce(promise_base* coroutine) noexcept {
     for (;;) {
+        check(!coroutine->coroutine().done(), "a coroutine was resumed that has returned or was "
+                                              "destroyed");
         running_ = coroutine;
         coroutine->coroutine().resume();
         coroutine = std::exchange(next_, nullptr);
