@@ -23,8 +23,22 @@ class attempt_state {
     event failed;
 };
 
+/// An attempt whose turn may not come, which is no reason to report it as forgotten.
+template <class T> class planned_attempt {
+  public:
+    explicit planned_attempt(task<T>&& coroutine) noexcept : coroutine_(std::move(coroutine)) {}
+    planned_attempt(planned_attempt&&) noexcept = default;
+    planned_attempt& operator=(planned_attempt&&) = delete;
+    ~planned_attempt() { coroutine_.discard(); }
+
+    [[nodiscard]] task<T> take() noexcept { return std::move(coroutine_); }
+
+  private:
+    task<T> coroutine_;
+};
+
 template <class T>
-task<T> staggered_attempt(task<T> attempt, attempt_state* previous, attempt_state& own,
+task<T> staggered_attempt(planned_attempt<T> attempt, attempt_state* previous, attempt_state& own,
                           std::chrono::nanoseconds delay) {
     if (previous != nullptr) {
         co_await previous->started.wait();
@@ -32,7 +46,7 @@ task<T> staggered_attempt(task<T> attempt, attempt_state* previous, attempt_stat
     }
     own.started.set();
     try {
-        co_return co_await std::move(attempt);
+        co_return co_await attempt.take();
     } catch (...) {
         own.failed.set();
         throw;
@@ -46,7 +60,7 @@ task<race_winner<value_or_monostate<T>>> run_staggered(std::chrono::nanoseconds 
     std::vector<task<T>> staggered;
     staggered.reserve(attempts.size());
     for (std::size_t index = 0; index != attempts.size(); ++index)
-        staggered.push_back(staggered_attempt(std::move(attempts[index]),
+        staggered.push_back(staggered_attempt(planned_attempt<T>(std::move(attempts[index])),
                                               index == 0 ? nullptr : &states[index - 1],
                                               states[index], delay));
     co_return co_await race(std::move(staggered));

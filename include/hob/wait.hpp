@@ -69,11 +69,18 @@ template <class T> class wait_operation final : public timed_operation {
             complete();
             return true;
         }
+        if (deadline() != time_point::max()) {
+            try {
+                loop.timers().insert(*this);
+            } catch (...) {
+                awaiting.promise().owner().resume_running();
+                throw;
+            }
+        }
         watches_.swap(watches);
         for (watch& each : watches_)
             each.start();
-        if (deadline() != time_point::max())
-            loop.timers().insert(*this);
+        pending_ = watches_.size();
         return true;
     }
 
@@ -95,10 +102,7 @@ template <class T> class wait_operation final : public timed_operation {
             if (is_linked())
                 task_.remove_watcher(*this);
         }
-        void task_ended() noexcept override {
-            if (owner_.is_fulfilled())
-                owner_.end();
-        }
+        void task_ended() noexcept override { owner_.one_ended(task_); }
 
       private:
         wait_operation& owner_;
@@ -117,6 +121,11 @@ template <class T> class wait_operation final : public timed_operation {
         return all_done;
     }
 
+    void one_ended(const joinable_task& ended) noexcept {
+        if (--pending_ == 0 || condition_ == return_when::first_completed ||
+            (condition_ == return_when::first_exception && ended.has_failed()))
+            end();
+    }
     void end() noexcept {
         forget();
         complete();
@@ -141,6 +150,7 @@ template <class T> class wait_operation final : public timed_operation {
 
     std::vector<task_handle<T>> handles_;
     std::deque<watch> watches_;
+    std::size_t pending_ = 0;
     return_when condition_;
     std::chrono::nanoseconds limit_;
 };

@@ -6,12 +6,21 @@
 #include "../catch.hpp"
 #include "support/program.hpp"
 
+#include <hob/as_completed.hpp>
+#include <hob/async_generator.hpp>
+#include <hob/context_variable.hpp>
 #include <hob/finally.hpp>
+#include <hob/for_each_limited.hpp>
 #include <hob/gather.hpp>
+#include <hob/gather_outcomes.hpp>
 #include <hob/race.hpp>
 #include <hob/shield.hpp>
+#include <hob/staggered_race.hpp>
+#include <hob/stop_token.hpp>
+#include <hob/sync/future.hpp>
 #include <hob/task_group.hpp>
 #include <hob/timeout.hpp>
+#include <hob/wait.hpp>
 
 #include <cstdlib>
 #include <filesystem>
@@ -288,6 +297,98 @@ hob::task<> play_foreign(stage& s) {
     }
 }
 
+hob::task<> play_wait(stage& s) {
+    std::vector<hob::task_handle<int>> handles;
+    for (int turns = 3; turns != 0; --turns)
+        handles.push_back(hob::create_task(number_after_turns(counted(s.alive), turns)));
+    const auto first = co_await hob::wait(handles, hob::return_when::first_completed, 1h);
+    if (first.done.empty())
+        ++s.caught;
+    auto pages = hob::as_completed(handles);
+    while (auto done = co_await pages.next())
+        co_await *done;
+    const auto all = co_await hob::wait(std::move(handles));
+    if (all.done.size() != 3)
+        ++s.caught;
+}
+hob::task<> play_outcomes(stage& s) {
+    const auto [number, failure] = co_await hob::gather_outcomes(
+        number_after_turns(counted(s.alive), 1), test::failure_now("x"));
+    // Making the failure may be what failed.
+    bool is_failure = false;
+    try {
+        static_cast<void>(failure.value());
+    } catch (const std::runtime_error&) {
+        is_failure = true;
+    } catch (const std::bad_alloc&) {
+    }
+    if (!number.has_value() || !is_failure)
+        ++s.caught;
+    std::vector<hob::task<int>> attempts;
+    for (int turns = 0; turns != 3; ++turns)
+        attempts.push_back(number_after_turns(counted(s.alive), turns));
+    co_await hob::staggered_race(1us, std::move(attempts));
+}
+hob::task<> play_limited(stage& s) {
+    const std::vector<int> turns{1, 2, 3, 0};
+    int ended = 0;
+    auto each = [&](int count) -> hob::task<> {
+        co_await number_after_turns(counted(s.alive), count);
+        ++ended;
+    };
+    try {
+        co_await hob::for_each_limited(2, turns, each);
+    } catch (const hob::exception_group&) {
+        ++s.caught;
+    }
+    if (ended != 4)
+        ++s.caught;
+}
+hob::async_generator<int> count_up(stage& s, int end) {
+    const counted local(s.alive);
+    for (int number = 0; number != end; ++number) {
+        co_await hob::yield();
+        co_yield number;
+    }
+}
+hob::task<> play_generator(stage& s) {
+    auto numbers = count_up(s, 3);
+    while (co_await numbers.next()) {
+    }
+    auto abandoned = count_up(s, 3);
+    co_await abandoned.next();
+}
+hob::task<> play_future(stage& s) {
+    const hob::future<int> promised;
+    const counted token(s.alive);
+    promised.add_done_callback([token](const auto&) {});
+    auto set = [&]() -> hob::task<> {
+        co_await hob::yield();
+        promised.set_result(1);
+    };
+    const auto setter = hob::create_task(set());
+    co_await promised;
+    setter.add_done_callback([token](const auto&) {});
+    co_await test::settle(2);
+}
+hob::task<> play_context(stage& s) {
+    hob::context_variable<int> number("number", 0);
+    number.set(1);
+    auto look = [&]() -> hob::task<> {
+        {
+            const auto restored = number.set_until_destroyed(2);
+            co_await number_after_turns(counted(s.alive), 1);
+        }
+        // It could not be restored.
+        if (number.get() != 1)
+            ++s.caught;
+    };
+    const auto looker = hob::create_task(look());
+    co_await looker;
+    std::stop_source source;
+    co_await hob::with_stop_token(source.get_token(), look());
+}
+
 std::ptrdiff_t open_descriptors() {
     return std::distance(std::filesystem::directory_iterator("/proc/self/fd"),
                          std::filesystem::directory_iterator());
@@ -318,6 +419,16 @@ TEST_CASE("bad_alloc at any allocation of a group", "[bad-alloc]") {
 TEST_CASE("bad_alloc at any allocation of callbacks and foreign awaitables", "[bad-alloc]") {
     fail_each_allocation(play_callbacks);
     fail_each_allocation(play_foreign);
+}
+TEST_CASE("bad_alloc at any allocation of what waits for several tasks", "[bad-alloc]") {
+    SECTION("wait and as_completed") { fail_each_allocation(play_wait); }
+    SECTION("outcomes and attempts") { fail_each_allocation(play_outcomes); }
+    SECTION("a limit of tasks") { fail_each_allocation(play_limited); }
+}
+TEST_CASE("bad_alloc at any allocation of generators, futures and contexts", "[bad-alloc]") {
+    fail_each_allocation(play_generator);
+    fail_each_allocation(play_future);
+    fail_each_allocation(play_context);
 }
 TEST_CASE("a cleanup is not begun when its finally could not be", "[bad-alloc]") {
     // Not a scenario of its own: the cleanup would wait for ever if it ran.

@@ -70,6 +70,20 @@ TEST_CASE("a staggered race starts the next attempt after the delay or a failure
     CHECK(program.reports.empty());
 }
 
+TEST_CASE("an attempt whose turn does not come was not forgotten", "[staggered][never-awaited]") {
+    test::program program(test::any_loop());
+    program.loop().set_debug(true);
+    auto main = [&]() -> hob::task<> {
+        std::vector<hob::task<int>> attempts;
+        for (int number = 0; number != 3; ++number)
+            attempts.push_back(test::value_now(number));
+        const auto winner = co_await hob::staggered_race(1h, std::move(attempts));
+        CHECK(winner.index == 0);
+    };
+    program.run(main());
+    CHECK(program.reports.empty());
+}
+
 TEST_CASE("attempts that win in one turn leave one winner", "[staggered]") {
     gate open;
     test::program program(test::any_loop());

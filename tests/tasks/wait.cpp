@@ -272,3 +272,20 @@ TEST_CASE("as_completed of unstarted tasks cancels what has not ended", "[as-com
     };
     program.run(main());
 }
+
+TEST_CASE("a wait for very many tasks looks at each of them once", "[wait]") {
+    constexpr int count = 100'000;
+    gate open;
+    test::program program(test::any_loop());
+    auto main = [&]() -> hob::task<> {
+        std::vector<hob::task_handle<int>> handles;
+        for (int number = 0; number != count; ++number)
+            handles.push_back(hob::create_task(test::value_after(open, number)));
+        co_await hob::yield();
+        open.open();
+        const auto result = co_await hob::wait(std::move(handles));
+        CHECK(result.done.size() == count);
+        CHECK(result.pending.empty());
+    };
+    program.run(main());
+}
