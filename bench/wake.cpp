@@ -110,10 +110,10 @@ double nanoseconds_per_round(bool by_eventfd, int rounds) {
         }
         ring.submit();
         if (self == 0)
-            result = std::chrono::duration<double, std::nano>(std::chrono::steady_clock::now() -
-                                                              start)
-                         .count() /
-                     rounds;
+            result =
+                std::chrono::duration<double, std::nano>(std::chrono::steady_clock::now() - start)
+                    .count() /
+                rounds;
         done[self].release();
         done[other].acquire();
     };

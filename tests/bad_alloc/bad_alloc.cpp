@@ -421,9 +421,15 @@ TEST_CASE("bad_alloc at any allocation of callbacks and foreign awaitables", "[b
     fail_each_allocation(play_foreign);
 }
 TEST_CASE("bad_alloc at any allocation of what waits for several tasks", "[bad-alloc]") {
-    SECTION("wait and as_completed") { fail_each_allocation(play_wait); }
-    SECTION("outcomes and attempts") { fail_each_allocation(play_outcomes); }
-    SECTION("a limit of tasks") { fail_each_allocation(play_limited); }
+    SECTION("wait and as_completed") {
+        fail_each_allocation(play_wait);
+    }
+    SECTION("outcomes and attempts") {
+        fail_each_allocation(play_outcomes);
+    }
+    SECTION("a limit of tasks") {
+        fail_each_allocation(play_limited);
+    }
 }
 TEST_CASE("bad_alloc at any allocation of generators, futures and contexts", "[bad-alloc]") {
     fail_each_allocation(play_generator);

@@ -67,9 +67,7 @@ hob::task<> sleep_long(std::allocator_arg_t, const allocator&) {
 class adder {
   public:
     explicit adder(int base) : base_(base) {}
-    hob::task<int> add(std::allocator_arg_t, allocator, int number) {
-        co_return base_ + number;
-    }
+    hob::task<int> add(std::allocator_arg_t, allocator, int number) { co_return base_ + number; }
 
   private:
     int base_;
@@ -117,7 +115,9 @@ TEST_CASE("frames of stopped and of never awaited coroutines go back to their al
         sleeper.cancel();
         co_await test::settle();
         CHECK(entries.released == entries.allocated);
-        { const auto never = sleep_long(std::allocator_arg, allocator(entries)); }
+        {
+            const auto never = sleep_long(std::allocator_arg, allocator(entries));
+        }
         CHECK(entries.allocated.size() == 2);
         CHECK(entries.released == entries.allocated);
     };

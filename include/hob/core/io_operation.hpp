@@ -6,7 +6,6 @@
 #include <hob/core/error.hpp>
 #include <hob/core/stream_error.hpp>
 
-#include <algorithm>
 #include <cerrno>
 #include <coroutine>
 #include <cstddef>
@@ -15,12 +14,6 @@
 #include <utility>
 
 namespace hob::detail {
-
-/// The most that one system call transfers; the rest of a larger buffer takes another one.
-[[nodiscard]] constexpr unsigned transfer_size(std::size_t wanted) noexcept {
-    constexpr std::size_t most = 0x7fff'f000; // the kernel's MAX_RW_COUNT
-    return static_cast<unsigned>(std::min(wanted, most));
-}
 
 /// Throws what a negative result stands for. `what` names the operation and the peer.
 [[noreturn, gnu::cold, gnu::noinline]] inline void

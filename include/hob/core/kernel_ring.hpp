@@ -67,31 +67,19 @@ class kernel_ring final : public ring {
         }
         probe();
         // Saves the look-up of the descriptor in every call; without it all works the same.
-        io_uring_register_ring_fd(&queues_);
+        if (io_uring_register_ring_fd(&queues_) == 1)
+            enter_flags_ |= IORING_ENTER_REGISTERED_RING;
     }
     ~kernel_ring() override { tear_down(); }
 
     [[nodiscard]] int enter(bool wait, time_point deadline) noexcept override {
         const unsigned submitted = queued();
         __atomic_store_n(queues_.sq.ktail, queues_.sq.sqe_tail, __ATOMIC_RELEASE);
-        unsigned flags = IORING_ENTER_GETEVENTS;
-        if (queues_.enter_ring_fd != queues_.ring_fd)
-            flags |= IORING_ENTER_REGISTERED_RING;
-        int result = 0;
-        if (wait && deadline != time_point::max()) {
-            const auto left = std::max(deadline - now(), std::chrono::nanoseconds(0)).count();
-            __kernel_timespec limit{};
-            limit.tv_sec = left / 1'000'000'000;
-            limit.tv_nsec = left % 1'000'000'000;
-            io_uring_getevents_arg argument{};
-            argument.ts = reinterpret_cast<std::uintptr_t>(&limit);
-            result = io_uring_enter2(static_cast<unsigned>(queues_.enter_ring_fd), submitted, 1,
-                                     flags | IORING_ENTER_EXT_ARG,
-                                     reinterpret_cast<sigset_t*>(&argument), sizeof argument);
-        } else {
-            result = io_uring_enter2(static_cast<unsigned>(queues_.enter_ring_fd), submitted,
-                                     wait ? 1 : 0, flags, nullptr, _NSIG / 8);
-        }
+        const int result =
+            wait && deadline != time_point::max()
+                ? enter_until(deadline, submitted)
+                : io_uring_enter2(static_cast<unsigned>(queues_.enter_ring_fd), submitted,
+                                  wait ? 1 : 0, enter_flags_, nullptr, _NSIG / 8);
         // The end of the wait is no failure of the submission.
         return result >= 0 || result == -ETIME || result == -EINTR ? 0 : result;
     }
@@ -135,6 +123,18 @@ class kernel_ring final : public ring {
     /// The kernel may give the memory of a closed ring to the next one, of another thread. It
     /// orders the two, but a race detector sees only this counter do so.
     static inline std::atomic<unsigned> rings_closed_ = 0;
+
+    [[gnu::noinline]] int enter_until(time_point deadline, unsigned submitted) noexcept {
+        const auto left = std::max(deadline - now(), std::chrono::nanoseconds(0)).count();
+        __kernel_timespec limit{};
+        limit.tv_sec = left / 1'000'000'000;
+        limit.tv_nsec = left % 1'000'000'000;
+        io_uring_getevents_arg argument{};
+        argument.ts = reinterpret_cast<std::uintptr_t>(&limit);
+        return io_uring_enter2(static_cast<unsigned>(queues_.enter_ring_fd), submitted, 1,
+                               enter_flags_ | IORING_ENTER_EXT_ARG,
+                               reinterpret_cast<sigset_t*>(&argument), sizeof argument);
+    }
 
     void tear_down() noexcept {
         rings_closed_.fetch_add(1, std::memory_order_release);
@@ -181,6 +181,7 @@ class kernel_ring final : public ring {
         throw io_uring_error(error, std::system_category(), setup_advice(error));
     }
 
+    unsigned enter_flags_ = IORING_ENTER_GETEVENTS;
     std::bitset<256> supported_;
     const char* description_ = "";
 

@@ -153,9 +153,7 @@ class reactor : public scheduler, public task_owner, private registered_loop {
 
     /// Nothing is ready or pending, and nobody else can wake the loop.
     [[nodiscard]] bool is_stuck() const noexcept {
-        // The senders before the inbox: the last one may have posted and gone in between.
-        return !is_ready() && timers_.empty() && in_flight_ == 0 && expected_posts_ == 0 &&
-               !inbox_->has_senders() && inbox_->empty() && !ring_->has_completions();
+        return in_flight_ == 0 && timers_.empty() && is_without_wakers();
     }
 
     /// Gives the kernel what is queued.
@@ -225,12 +223,19 @@ class reactor : public scheduler, public task_owner, private registered_loop {
     static constexpr unsigned most_patience = 4;
     static constexpr unsigned sleeps_between_watches = 16;
 
+    [[nodiscard, gnu::noinline]] bool is_without_wakers() const noexcept {
+        // The senders before the inbox: the last one may have posted and gone in between.
+        return !is_ready() && expected_posts_ == 0 && !inbox_->has_senders() && inbox_->empty() &&
+               !ring_->has_completions();
+    }
+
     // User data that is no operation's address; those are aligned.
     static constexpr std::uint64_t ignored_tag = 1;
     static constexpr std::uint64_t wake_tag = 3;
 
     [[nodiscard]] std::uint32_t next_number() const noexcept {
-        return ring_->tail() + static_cast<std::uint32_t>(backlog_.size());
+        const std::uint32_t number = ring_->tail();
+        return backlog_.empty() ? number : number + static_cast<std::uint32_t>(backlog_.size());
     }
 
     [[nodiscard]] io_uring_sqe& next_entry() noexcept {
@@ -276,7 +281,8 @@ class reactor : public scheduler, public task_owner, private registered_loop {
 
     [[nodiscard]] bool has_duties() const noexcept {
         // Without a branch for each.
-        return (in_flight_ | timers_.size() | std::size_t{has_entries_} | std::size_t{leaving_}) != 0;
+        return (in_flight_ | timers_.size() | std::size_t{has_entries_} | std::size_t{leaving_}) !=
+               0;
     }
 
     void fire_timers() noexcept {
@@ -336,8 +342,10 @@ class reactor : public scheduler, public task_owner, private registered_loop {
         ++system_calls_;
         const int error = ring_->enter(wait, deadline);
         has_entries_ = ring_->queued() != 0 || !backlog_.empty();
-        if (error == 0) [[likely]]
-            return;
+        if (error != 0) [[unlikely]]
+            entering_failed(error);
+    }
+    [[gnu::cold, gnu::noinline]] void entering_failed(int error) noexcept {
         if (error == -EBUSY || error == -EAGAIN || error == -ENOMEM) {
             // The entries stay queued, and the next turn tries again: after the completions that
             // are here have been taken, or after a pause that keeps a lasting lack from spinning.

@@ -23,8 +23,8 @@ class alignas(8) ready_node {
     }
 
   protected:
-    // The link's lowest bits hold the kind, and two flags of whatever the node is part of: a million
-    // sleeping tasks notice every word.
+    // The link's lowest bits hold the kind, and two flags of whatever the node is part of: a
+    // million sleeping tasks notice every word.
     static constexpr std::uintptr_t callback_bit = 1;
     static constexpr std::uintptr_t first_flag = 2;
     static constexpr std::uintptr_t second_flag = 4;

@@ -7,6 +7,7 @@
 #include <liburing.h>
 
 #include <cstdint>
+#include <utility>
 
 namespace hob::detail {
 
@@ -50,10 +51,9 @@ class ring {
         if (head == tail)
             return 0;
         unsigned count = 0;
-        for (; head != tail && count != limit; ++head, ++count) {
-            const io_uring_cqe completion = queues_.cq.cqes[head & queues_.cq.ring_mask];
-            consume(completion);
-        }
+        // In place: the kernel leaves an entry alone until the head has passed it.
+        for (; head != tail && count != limit; ++head, ++count)
+            consume(std::as_const(queues_.cq.cqes[head & queues_.cq.ring_mask]));
         __atomic_store_n(queues_.cq.khead, head, __ATOMIC_RELEASE);
         return count;
     }

@@ -6,9 +6,17 @@
 
 #include <liburing.h>
 
+#include <algorithm>
+#include <cstddef>
 #include <cstdint>
 
 namespace hob::detail {
+
+/// The most that one system call transfers; the rest of a larger buffer takes another one.
+[[nodiscard]] constexpr unsigned transfer_size(std::size_t wanted) noexcept {
+    constexpr std::size_t most = 0x7fff'f000; // the kernel's MAX_RW_COUNT
+    return static_cast<unsigned>(std::min(wanted, most));
+}
 
 /// One submission queue entry and its completion. The kernel may use the operation's memory and
 /// buffers until the completion has arrived, also after a cancellation was asked for.

@@ -65,8 +65,8 @@ class file_ref {
         return *this;
     }
     ~file_ref() {
-        if (target_ != nullptr && --target_->references_ == 0)
-            delete target_;
+        if (target_ != nullptr && --target_->references_ == 0) [[unlikely]]
+            destroy(target_);
     }
 
     [[nodiscard]] explicit operator bool() const noexcept { return target_ != nullptr; }
@@ -83,6 +83,8 @@ class file_ref {
         if (target_ != nullptr)
             ++target_->references_;
     }
+    // Apart from the count, which is what most operations see of it.
+    [[gnu::noinline]] static void destroy(open_file* target) noexcept { delete target; }
 
     open_file* target_ = nullptr;
 };

@@ -3,11 +3,11 @@
 #pragma once
 
 #include <hob/core/result.hpp>
+#include <hob/core/ring_request.hpp>
 #include <hob/core/sanitizers.hpp>
 #include <hob/core/stream_error.hpp>
 #include <hob/fs/file_operation.hpp>
 
-#include <algorithm>
 #include <cerrno>
 #include <coroutine>
 #include <cstddef>
@@ -17,12 +17,6 @@
 #include <utility>
 
 namespace hob::detail {
-
-/// The most that one call of the kernel transfers; the rest of a larger buffer takes another one.
-[[nodiscard]] constexpr unsigned file_transfer_size(std::size_t wanted) noexcept {
-    constexpr std::size_t most = 0x7fff'f000; // the kernel's MAX_RW_COUNT
-    return static_cast<unsigned>(std::min(wanted, most));
-}
 
 class read_at_operation : public simple_file_operation {
   public:
@@ -40,8 +34,7 @@ class read_at_operation : public simple_file_operation {
   private:
     void prepare(io_uring_sqe& entry) noexcept override {
         check_buffer(buffer_.data(), buffer_.size());
-        io_uring_prep_read(&entry, fd(), buffer_.data(), file_transfer_size(buffer_.size()),
-                           offset_);
+        io_uring_prep_read(&entry, fd(), buffer_.data(), transfer_size(buffer_.size()), offset_);
     }
     void completed(int result, unsigned) noexcept override {
         if (result > 0) [[likely]]
@@ -90,7 +83,7 @@ class read_exactly_at_operation : public file_operation {
     void prepare(io_uring_sqe& entry) noexcept override {
         const std::span<std::byte> rest = buffer_.subspan(received_);
         check_buffer(rest.data(), rest.size());
-        io_uring_prep_read(&entry, fd(), rest.data(), file_transfer_size(rest.size()),
+        io_uring_prep_read(&entry, fd(), rest.data(), transfer_size(rest.size()),
                            offset_ + received_);
     }
     void completed(int result, unsigned) noexcept override {
@@ -129,8 +122,7 @@ class write_at_operation : public simple_file_operation {
   private:
     void prepare(io_uring_sqe& entry) noexcept override {
         check_buffer(bytes_.data(), bytes_.size());
-        io_uring_prep_write(&entry, fd(), bytes_.data(), file_transfer_size(bytes_.size()),
-                            offset_);
+        io_uring_prep_write(&entry, fd(), bytes_.data(), transfer_size(bytes_.size()), offset_);
     }
     void completed(int result, unsigned) noexcept override {
         check_buffer(bytes_.data(), bytes_.size());
@@ -173,7 +165,7 @@ class write_all_at_operation : public file_operation {
     void prepare(io_uring_sqe& entry) noexcept override {
         const std::span<const std::byte> rest = bytes_.subspan(written_);
         check_buffer(rest.data(), rest.size());
-        io_uring_prep_write(&entry, fd(), rest.data(), file_transfer_size(rest.size()),
+        io_uring_prep_write(&entry, fd(), rest.data(), transfer_size(rest.size()),
                             offset_ + written_);
     }
     void completed(int result, unsigned) noexcept override {
