@@ -43,6 +43,7 @@ template <class T> class completion_sequence {
     completion_sequence(const completion_sequence&) = delete;
     completion_sequence& operator=(const completion_sequence&) = delete;
     ~completion_sequence() {
+        detail::check(waiting_.empty(), "an as_completed was destroyed while a task waits for it");
         for (watch& each : watches_) {
             if (each.is_linked())
                 each.handle.record().remove_watcher(each);
@@ -95,7 +96,7 @@ template <class T> class completion_sequence {
                 complete();
             } else {
                 if (deadline() != detail::time_point::max())
-                    loop.timers().insert(*this);
+                    arm(loop.timers());
                 sequence_.waiting_.push_back(*this);
             }
             return true;
@@ -186,6 +187,8 @@ template <class T, class Rep = std::int64_t, class Period = std::nano>
 [[nodiscard]] completion_sequence<T>
 as_completed(std::vector<task<T>> tasks,
              std::chrono::duration<Rep, Period> limit = std::chrono::nanoseconds::max()) {
+    for (const task<T>& each : tasks)
+        detail::require_root(each);
     std::vector<task_handle<T>> handles;
     handles.reserve(tasks.size());
     for (task<T>& each : tasks)

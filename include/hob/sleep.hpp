@@ -20,14 +20,8 @@ class sleep_operation : public timed_operation {
 
     static constexpr bool await_ready() noexcept { return false; }
     template <hob_promise Promise> bool await_suspend(std::coroutine_handle<Promise> awaiting) {
-        if (begin(awaiting.promise())) {
-            try {
-                reactor::here().timers().insert(*this);
-            } catch (...) {
-                awaiting.promise().owner().resume_running();
-                throw;
-            }
-        }
+        if (begin(awaiting.promise()))
+            arm(reactor::here().timers());
         return true;
     }
     static constexpr void await_resume() noexcept {}

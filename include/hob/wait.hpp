@@ -69,14 +69,8 @@ template <class T> class wait_operation final : public timed_operation {
             complete();
             return true;
         }
-        if (deadline() != time_point::max()) {
-            try {
-                loop.timers().insert(*this);
-            } catch (...) {
-                awaiting.promise().owner().resume_running();
-                throw;
-            }
-        }
+        if (deadline() != time_point::max())
+            arm(loop.timers());
         watches_.swap(watches);
         for (watch& each : watches_)
             each.start();

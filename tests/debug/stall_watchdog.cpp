@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <condition_variable>
 #include <mutex>
+#include <stdexcept>
 #include <string>
 #include <thread>
 #include <vector>
@@ -100,6 +101,23 @@ TEST_CASE("a loop that sleeps is not taken for blocked", "[watchdog]") {
     };
     program.run(main());
     CHECK(box.take().empty());
+}
+
+TEST_CASE("a reporter that throws stops neither the watchdog nor the program", "[watchdog]") {
+    report_box box;
+    test::program program;
+    auto main = [&]() -> hob::task<> {
+        const hob::stall_watchdog watchdog(1ms, [&](const hob::stall_report& report) {
+            box.put(report);
+            throw std::runtime_error("no room for a report");
+        });
+        for (std::size_t count = 1; count != 3; ++count) {
+            box.block_until(count);
+            co_await hob::yield();
+        }
+    };
+    program.run(main());
+    CHECK(box.take().size() >= 2);
 }
 
 TEST_CASE("one watchdog a thread, and a limit above zero", "[watchdog]") {

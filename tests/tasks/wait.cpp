@@ -273,6 +273,25 @@ TEST_CASE("as_completed of unstarted tasks cancels what has not ended", "[as-com
     program.run(main());
 }
 
+TEST_CASE("as_completed starts no task if one of them cannot be started", "[as-completed]") {
+    int started = 0;
+    test::program program(test::any_loop());
+    auto count = [&]() -> hob::task<int> {
+        ++started;
+        co_return 1;
+    };
+    auto main = [&]() -> hob::task<> {
+        std::vector<hob::task<int>> tasks;
+        tasks.push_back(count());
+        tasks.push_back(count());
+        const auto taken = std::move(tasks.back());
+        CHECK_THROWS_AS(hob::as_completed(std::move(tasks)), hob::usage_error);
+        co_await test::settle();
+        CHECK(started == 0);
+    };
+    program.run(main());
+}
+
 TEST_CASE("a wait for very many tasks looks at each of them once", "[wait]") {
     constexpr int count = 100'000;
     gate open;

@@ -51,6 +51,17 @@ class timed_operation : public operation, public timer_node {
   protected:
     timed_operation() = default;
     ~timed_operation() = default;
+
+    /// Arms the timer of a coroutine that is about to wait. Throws `std::bad_alloc`, and the
+    /// coroutine does not wait then.
+    void arm(timer_queue& timers) {
+        try {
+            timers.insert(*this);
+        } catch (...) {
+            waiter_->owner().resume_running();
+            throw;
+        }
+    }
 };
 
 } // namespace hob::detail

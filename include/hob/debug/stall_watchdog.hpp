@@ -72,6 +72,11 @@ class stall_capture {
         ::sem_post(&taken_);
         errno = saved;
     }
+    /// On the watching thread, before it asks: an answer that came too late is none.
+    void forget() noexcept {
+        while (::sem_trywait(&taken_) == 0) {
+        }
+    }
     /// On the watching thread. Returns false if the blocked one has not answered in a second.
     [[nodiscard]] bool wait() noexcept {
         timespec limit{};
@@ -150,7 +155,7 @@ class stall_watchdog {
     using reporter = std::function<void(const stall_report&)>;
 
     /// `tell` is called on the watching thread, once for each stall; by default, it prints to
-    /// standard error. Throws `no_running_loop_error`, `usage_error` if the thread has a watchdog
+    /// standard error. If it throws, that is said there. Throws `no_running_loop_error`, `usage_error` if the thread has a watchdog
     /// already or `limit` is not positive, and `std::system_error`.
     explicit stall_watchdog(std::chrono::nanoseconds limit, reporter tell = print)
         : limit_(limit), tell_(std::move(tell)), loop_(detail::reactor::current()),
@@ -229,14 +234,19 @@ class stall_watchdog {
     }
 
     void tell_stall() {
+        capture_.forget();
         if (::pthread_kill(blocked_, signal_number()) != 0 || !capture_.wait())
             return;
-        stall_report report;
-        report.limit = limit_;
-        report.task = capture_.task();
-        report.async_stack = capture_.async_stack();
-        report.native_stack = capture_.native_stack();
-        tell_(report);
+        try {
+            stall_report report;
+            report.limit = limit_;
+            report.task = capture_.task();
+            report.async_stack = capture_.async_stack();
+            report.native_stack = capture_.native_stack();
+            tell_(report);
+        } catch (...) {
+            std::fputs("hob: a stall could not be reported: its reporter threw\n", stderr);
+        }
     }
 
     std::chrono::nanoseconds limit_;
