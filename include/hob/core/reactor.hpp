@@ -32,7 +32,7 @@ class reactor : public scheduler, public task_owner, private registered_loop {
     static constexpr unsigned completions_per_turn = 256;
 
     explicit reactor(std::unique_ptr<ring> kernel)
-        : task_owner(true), ring_(std::move(kernel)), inbox_(std::make_shared<inbox>()) {
+        : task_owner(ends::failures), ring_(std::move(kernel)), inbox_(std::make_shared<inbox>()) {
         notice_forks();
     }
 

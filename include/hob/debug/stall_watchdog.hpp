@@ -155,8 +155,9 @@ class stall_watchdog {
     using reporter = std::function<void(const stall_report&)>;
 
     /// `tell` is called on the watching thread, once for each stall; by default, it prints to
-    /// standard error. If it throws, that is said there. Throws `no_running_loop_error`, `usage_error` if the thread has a watchdog
-    /// already or `limit` is not positive, and `std::system_error`.
+    /// standard error. If it throws, that is said there. Throws `no_running_loop_error`,
+    /// `usage_error` if the thread has a watchdog already or `limit` is not positive, and
+    /// `std::system_error`.
     explicit stall_watchdog(std::chrono::nanoseconds limit, reporter tell = print)
         : limit_(limit), tell_(std::move(tell)), loop_(detail::reactor::current()),
           blocked_(::pthread_self()) {
