@@ -272,8 +272,11 @@ template <class T> void require_root(const task<T>& coroutine) {
 }
 
 /// The promise of a coroutine that was called with an allocator, a copy of which is kept behind
-/// the frame.
-template <class T, class Allocator> class allocated_promise final : public promise<T> {
+/// the frame. `Class` is that of a member function or a closure, and `Rest` the parameters behind
+/// the allocator: GCC takes an `operator new` that is a template for no match of this
+/// `operator delete`, and warns.
+template <class T, class Allocator, class Class, class... Rest>
+class allocated_promise final : public promise<T> {
     struct alignas(16) block {
         std::byte bytes[16];
     };
@@ -285,15 +288,15 @@ template <class T, class Allocator> class allocated_promise final : public promi
                   "hob: the allocator of a coroutine may be aligned to at most 16 bytes");
 
   public:
-    template <class... Arguments>
+    // Of a closure, too, which Clang leaves out.
     [[nodiscard]] static void* operator new(std::size_t size, std::allocator_arg_t,
-                                            const Allocator& allocator, const Arguments&...) {
+                                            const Allocator& allocator,
+                                            const std::remove_reference_t<Rest>&...) {
         return allocate(size, allocator);
     }
-    // Of a member function, and of a lambda.
-    template <class Class, class... Arguments>
-    [[nodiscard]] static void* operator new(std::size_t size, const Class&, std::allocator_arg_t,
-                                            const Allocator& allocator, const Arguments&...) {
+    [[nodiscard]] static void* operator new(std::size_t size, const std::remove_reference_t<Class>&,
+                                            std::allocator_arg_t, const Allocator& allocator,
+                                            const std::remove_reference_t<Rest>&...) {
         return allocate(size, allocator);
     }
     static void operator delete(void* frame, std::size_t size) noexcept {
@@ -324,11 +327,13 @@ template <class T, class Allocator> class allocated_promise final : public promi
 } // namespace detail
 } // namespace hob
 
-template <class T, class Allocator, class... Arguments>
-struct std::coroutine_traits<hob::task<T>, std::allocator_arg_t, Allocator, Arguments...> {
-    using promise_type = hob::detail::allocated_promise<T, std::remove_cvref_t<Allocator>>;
+template <class T, class Allocator, class... Rest>
+struct std::coroutine_traits<hob::task<T>, std::allocator_arg_t, Allocator, Rest...> {
+    using promise_type =
+        hob::detail::allocated_promise<T, std::remove_cvref_t<Allocator>, std::nullptr_t, Rest...>;
 };
-template <class T, class Class, class Allocator, class... Arguments>
-struct std::coroutine_traits<hob::task<T>, Class, std::allocator_arg_t, Allocator, Arguments...> {
-    using promise_type = hob::detail::allocated_promise<T, std::remove_cvref_t<Allocator>>;
+template <class T, class Class, class Allocator, class... Rest>
+struct std::coroutine_traits<hob::task<T>, Class, std::allocator_arg_t, Allocator, Rest...> {
+    using promise_type =
+        hob::detail::allocated_promise<T, std::remove_cvref_t<Allocator>, Class, Rest...>;
 };
