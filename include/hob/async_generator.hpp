@@ -53,11 +53,10 @@ namespace detail {
 template <class T> class generator_promise final : public generator_promise_base {
   public:
     async_generator<T>
-    get_return_object(std::source_location where = std::source_location::current()) noexcept;
+    get_return_object(detail::source_pointer where = __builtin_source_location()) noexcept;
 
-    auto yield_value(T value,
-                     std::source_location where = std::source_location::current()) noexcept {
-        this->position = where;
+    auto yield_value(T value, source_pointer where = __builtin_source_location()) noexcept {
+        this->set_position(where);
         return yield_operation<T>(*task, std::move(value));
     }
 
@@ -284,8 +283,8 @@ class [[nodiscard("an async generator does nothing until it is asked")]] async_g
 namespace detail {
 
 template <class T>
-async_generator<T> generator_promise<T>::get_return_object(std::source_location where) noexcept {
-    this->position = where;
+async_generator<T> generator_promise<T>::get_return_object(source_pointer where) noexcept {
+    this->set_position(where);
     return async_generator<T>(*this);
 }
 

@@ -147,7 +147,7 @@ class runner {
         detail::task_record<T>& record =
             detail::spawn<detail::task_record<T>>(loop, loop, loop.tasks(), main, false);
         // Keeps the record. A fatal error or a deadlock leaves the task alive in its loop.
-        const task_handle<T> handle(record);
+        const task_handle<T> handle(record, detail::adopt_reference);
         record.mark_retrieved();
         const bool interrupted = run_to_end(record);
         if (handle.cancelled()) {
@@ -155,7 +155,8 @@ class runner {
                 throw interrupted_error();
             throw cancelled_error(handle.name());
         }
-        return record.get();
+        record.rethrow();
+        return record.take();
     }
 
     [[nodiscard]] event_loop& loop() noexcept { return *loop_; }

@@ -37,34 +37,19 @@ namespace detail {
     }
 }
 
-/// Says that a coroutine has returned: to its caller, or to the scope whose root it is.
-struct final_awaiter {
-    static constexpr bool await_ready() noexcept { return false; }
-    template <hob_promise Promise>
-    static void await_suspend(std::coroutine_handle<Promise> finished) noexcept {
-        promise_base& returned = finished.promise();
-        if (returned.runs_inline())
-            return;
-        if (promise_base* const caller = returned.caller())
-            scheduler::here().continue_with(*caller);
-        else
-            returned.owner().root_returned(returned);
-    }
-    static void await_resume() noexcept {}
-};
-
 /// What the promises of all hob coroutines do alike.
 class coroutine_promise : public promise_base {
   public:
     static std::suspend_always initial_suspend() noexcept { return {}; }
-    static final_awaiter final_suspend() noexcept { return {}; }
+    /// Whoever has resumed it sees that it has returned.
+    static std::suspend_always final_suspend() noexcept { return {}; }
 
     /// Notes where the await stands, and gives the awaiter. Awaitables of hob pass through; a
     /// foreign one is wrapped, and cannot be cancelled while it is suspended.
     template <class Awaitable>
     decltype(auto) await_transform(Awaitable&& awaited,
-                                   std::source_location where = std::source_location::current()) {
-        this->position = where;
+                                   source_pointer where = __builtin_source_location()) {
+        this->set_position(where);
         if constexpr (makes_hob_awaiter<Awaitable>) {
             return static_cast<Awaitable&&>(awaited).make_awaiter();
         } else if constexpr (hob_awaiter<Awaitable>) {
@@ -109,8 +94,7 @@ inline constexpr bool returns_temporary =
 
 template <class T> class promise : public promise_result<T> {
   public:
-    task<T>
-    get_return_object(std::source_location where = std::source_location::current()) noexcept;
+    task<T> get_return_object(source_pointer where = __builtin_source_location()) noexcept;
 
     // Of a reference, also what cannot be bound to it: a local variable must not be taken as an
     // lvalue for want of another way.
@@ -125,9 +109,69 @@ template <class T> class promise : public promise_result<T> {
 
 template <> class promise<void> : public promise_result<void> {
   public:
-    task<void>
-    get_return_object(std::source_location where = std::source_location::current()) noexcept;
+    task<void> get_return_object(source_pointer where = __builtin_source_location()) noexcept;
     void return_void() noexcept { outcome_.set_value(); }
+};
+
+/// Runs a coroutine inside the step of the one that awaits it.
+template <class T> class task_awaiter : public awaiter_base {
+  public:
+    /// Null stands for a task that was moved from or awaited before.
+    explicit task_awaiter(promise<T>* child) noexcept : child_(child) {}
+
+    static constexpr bool await_ready() noexcept { return false; }
+    template <hob_promise Promise> bool await_suspend(std::coroutine_handle<Promise> awaiting) {
+        if (child_ == nullptr) [[unlikely]]
+            throw_not_awaitable();
+        promise_base& child = *child_;
+        promise_base& caller = awaiting.promise();
+        scheduler& loop = scheduler::here();
+        if (!loop.spend_budget()) [[unlikely]] {
+            start_in_a_later_turn(child, caller);
+            return true;
+        }
+        child.set_caller(caller);
+        if (!loop.may_nest()) [[unlikely]] {
+            loop.start_from_trampoline(child);
+            return true;
+        }
+        return !loop.resume_inline(child, caller);
+    }
+    T await_resume() {
+        const finished_frame returned(*child_);
+        return returned.child.result().get();
+    }
+
+  private:
+    /// Destroys the frame before the outcome reaches the awaiting coroutine.
+    class finished_frame {
+      public:
+        explicit finished_frame(promise<T>& finished) noexcept : child(finished) {}
+        ~finished_frame() { child.coroutine().destroy(); }
+        finished_frame(const finished_frame&) = delete;
+        finished_frame& operator=(const finished_frame&) = delete;
+
+        promise<T>& child;
+    };
+
+    [[noreturn, gnu::cold, gnu::noinline]] static void throw_not_awaitable() {
+        throw usage_error("a task was awaited that was moved from or awaited before");
+    }
+
+    /// The budget of synchronous awaits is spent: other tasks get their turn first.
+    [[gnu::cold, gnu::noinline]] static void start_in_a_later_turn(promise_base& child,
+                                                                   promise_base& caller) noexcept {
+        if (caller.owner().is_cancelled()) {
+            child.coroutine().destroy();
+            caller.owner().stop_at(caller);
+            return;
+        }
+        child.set_caller(caller);
+        scheduler::here().push(child);
+    }
+
+    // Not destroyed with the awaiter: when the awaiting coroutine is unwound, the child has been.
+    promise<T>* child_;
 };
 
 } // namespace detail
@@ -151,11 +195,11 @@ template <class T> class [[nodiscard("a task does nothing until it is awaited")]
 
     /// Holds no coroutine, as after a move.
     explicit task(std::nullptr_t) noexcept : child_(nullptr) {}
-    task(task&& other) noexcept : child_(other.take()) {}
+    task(task&& other) noexcept : child_(other.release()) {}
     task& operator=(task&& other) noexcept {
         if (this != &other) {
             destroy();
-            child_ = other.take();
+            child_ = other.release();
         }
         return *this;
     }
@@ -164,43 +208,24 @@ template <class T> class [[nodiscard("a task does nothing until it is awaited")]
     /// False after the task was moved from or awaited.
     [[nodiscard]] explicit operator bool() const noexcept { return child_ != nullptr; }
 
-    // The awaiter's protocol, for the compiler.
+    // Declared for the message that a coroutine gets which is not of hob and awaits a task.
     static constexpr bool await_ready() noexcept { return false; }
+    template <detail::hob_promise Promise> void await_suspend(std::coroutine_handle<Promise>);
+    T await_resume();
 
-    template <detail::hob_promise Promise>
-    bool await_suspend(std::coroutine_handle<Promise> awaiting) {
-        detail::promise_base& caller = awaiting.promise();
-        detail::scheduler& loop = detail::scheduler::here();
-        if (child_ == nullptr || started_) [[unlikely]]
-            throw usage_error("a task was awaited that was moved from or awaited before");
-        if (!loop.spend_budget()) [[unlikely]]
-            return start_in_a_later_turn(caller, loop);
-        started_ = true;
-        if (!loop.may_nest()) [[unlikely]] {
-            child_->call_from_trampoline(caller);
-            loop.continue_with(*child_);
-            return true;
-        }
-        detail::promise_base& child = *child_;
-        child.call_inline(caller);
-        if (loop.resume_inline(child, caller))
-            return false;
-        child.leave_inline();
-        return true;
-    }
-
-    T await_resume() {
-        started_ = false;
-        const finished_frame returned(*std::exchange(child_, nullptr));
-        return returned.child.result().get();
+    /// What `co_await std::move(task)` waits with.
+    [[nodiscard]] auto make_awaiter() && noexcept {
+        return detail::task_awaiter<T>(std::exchange(child_, nullptr));
     }
 
     /// Destroys a coroutine that was not started on purpose.
     void discard() noexcept {
-        if (child_ != nullptr && !started_)
+        if (child_ != nullptr)
             std::exchange(child_, nullptr)->coroutine().destroy();
     }
 
+    /// For what is going to start it: the coroutine, which there has to be.
+    [[nodiscard]] promise_type& root() const noexcept { return *child_; }
     /// For combinators: gives up the coroutine. Null when there is none.
     [[nodiscard]] promise_type* release() noexcept { return std::exchange(child_, nullptr); }
 
@@ -208,39 +233,8 @@ template <class T> class [[nodiscard("a task does nothing until it is awaited")]
     friend promise_type;
     explicit task(promise_type& child) noexcept : child_(&child) {}
 
-    /// Destroys the frame before the outcome reaches the awaiting coroutine.
-    class finished_frame {
-      public:
-        explicit finished_frame(promise_type& finished) noexcept : child(finished) {}
-        ~finished_frame() { child.coroutine().destroy(); }
-        finished_frame(const finished_frame&) = delete;
-        finished_frame& operator=(const finished_frame&) = delete;
-
-        promise_type& child;
-    };
-
-    /// The budget of synchronous awaits is spent: other tasks get their turn first.
-    bool start_in_a_later_turn(detail::promise_base& caller, detail::scheduler& loop) noexcept {
-        if (caller.owner().is_cancelled()) {
-            discard();
-            caller.owner().stop_at(caller);
-            return true;
-        }
-        started_ = true;
-        child_->call_from_trampoline(caller);
-        loop.push(*child_);
-        return true;
-    }
-
-    /// A coroutine that is being awaited stays with whoever awaits it.
-    [[nodiscard]] promise_type* take() noexcept {
-        return started_ ? nullptr : std::exchange(child_, nullptr);
-    }
-
     void destroy() noexcept {
-        // A started coroutine that has not returned is only left behind by unwinding, which has
-        // destroyed it.
-        if (child_ != nullptr && !started_) [[unlikely]]
+        if (child_ != nullptr) [[unlikely]]
             destroy_unawaited(*std::exchange(child_, nullptr));
     }
     [[gnu::noinline]] static void destroy_unawaited(promise_type& child) noexcept {
@@ -249,19 +243,18 @@ template <class T> class [[nodiscard("a task does nothing until it is awaited")]
     }
 
     promise_type* child_;
-    bool started_ = false;
 };
 
 namespace detail {
 
-template <class T> task<T> promise<T>::get_return_object(std::source_location where) noexcept {
+template <class T> task<T> promise<T>::get_return_object(source_pointer where) noexcept {
     static_assert(alignof(promise<T>) <= 16,
                   "hob: the result of a task may be aligned to at most 16 bytes");
-    this->position = where;
+    this->set_position(where);
     return task<T>(*this);
 }
-inline task<void> promise<void>::get_return_object(std::source_location where) noexcept {
-    this->position = where;
+inline task<void> promise<void>::get_return_object(source_pointer where) noexcept {
+    this->set_position(where);
     return task<void>(*this);
 }
 

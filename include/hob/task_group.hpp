@@ -41,7 +41,7 @@ class task_group : private detail::task_owner {
         auto& record = spawn<detail::task_record<T>>(child);
         // A failure goes to the group.
         record.mark_retrieved();
-        return task_handle<T>(record);
+        return task_handle<T>(record, detail::adopt_reference);
     }
 
     /// Starts a child that has something to prepare, and waits until it says that it is ready:
@@ -273,15 +273,22 @@ class started_task final : public unjoined_task_base<started_result<Body, Value>
                            public task_status<Value> {
   public:
     started_task(task_owner& owner, std::uint32_t number, Body&& body)
-        : unjoined_task_base<started_result<Body, Value>>(owner, number), body_(std::move(body)) {}
+        : unjoined_task_base<started_result<Body, Value>>(owner, number, nullptr,
+                                                          keeper_and_operation),
+          body_(std::move(body)) {}
 
     using task_status<Value>::value;
     using task_status<Value>::is_started;
     [[nodiscard]] auto call_body() { return body_(static_cast<task_status<Value>&>(*this)); }
 
   private:
+    static constexpr unsigned keeper_and_operation = 2; // refer to it
+
     ~started_task() = default;
-    void destroy() noexcept override { delete this; }
+    void destroy() noexcept override {
+        this->dispose();
+        delete this;
+    }
     void hand_over() noexcept override {
         static_cast<start_operation<Body, Value>&>(this->keeper()).child_is_ready();
     }

@@ -4,6 +4,7 @@
 
 #include <hob/core/awaitable.hpp>
 #include <hob/core/event_loop.hpp>
+#include <hob/core/late.hpp>
 #include <hob/core/task_record.hpp>
 
 #include <concepts>
@@ -14,6 +15,11 @@
 
 namespace hob {
 namespace detail {
+
+struct adopt_reference_t {
+    explicit adopt_reference_t() = default;
+};
+inline constexpr adopt_reference_t adopt_reference{};
 
 /// For handles. Throws on a thread other than the loop's.
 inline bool cancel_task(task_scope& task) {
@@ -56,68 +62,84 @@ template <class Function> call_handle call_when_done(joinable_task& task, Functi
 }
 
 /// A coroutine that waits for a task to end.
-template <class T> class join_awaiter_base : public operation, public task_watcher {
+class join_operation final : public operation, public task_watcher {
   public:
-    /// Takes over one reference.
-    explicit join_awaiter_base(task_record<T>& target) noexcept : target_(target) {}
+    explicit join_operation(joinable_task& target) noexcept : target_(target) {}
 
-    [[nodiscard]] bool await_ready() const noexcept {
-        return target_.is_done() && scheduler::here().spend_budget();
-    }
-    template <hob_promise Promise> bool await_suspend(std::coroutine_handle<Promise> awaiting) {
-        promise_base& waiter = awaiting.promise();
-        reactor& loop = reactor::here();
-        // Most tasks are kept by the loop itself, which is seen without asking.
-        if (&target_.keeper() != &loop && !target_.is_done() &&
-            &target_.home() != static_cast<scheduler*>(&loop))
-            throw usage_error("a task was awaited in another loop than its own");
-        // A task that has not run yet awaits nobody.
-        if (target_.is_started() && &task_of(waiter.owner()) == &target_)
-            throw usage_error("a task awaits itself");
+    /// Throws `usage_error`.
+    [[gnu::always_inline]] void start(promise_base& waiter) {
+        // Most tasks are kept by the loop itself, and joined before they run: what has not run yet
+        // awaits nobody.
+        if (&target_.keeper() != &reactor::here() || target_.is_started())
+            require_joinable_by(waiter);
         if (begin(waiter)) {
             if (target_.is_done())
                 complete();
             else
                 target_.add_watcher(*this);
         }
-        return true;
+    }
+
+  private:
+    [[gnu::noinline]] void require_joinable_by(promise_base& waiter) {
+        if (!target_.is_done() && &target_.home() != &scheduler::here())
+            throw usage_error("a task was awaited in another loop than its own");
+        if (target_.is_started() && &task_of(waiter.owner()) == &target_)
+            throw usage_error("a task awaits itself");
+    }
+
+    void task_ended() noexcept override { complete(); }
+    void cancel() noexcept override {
+        target_.remove_watcher(*this);
+        stop();
+    }
+    [[nodiscard]] std::string describe() const override { return "task '" + target_.name() + "'"; }
+    [[nodiscard]] const scope* joined_task() const noexcept override { return &target_; }
+
+    joinable_task& target_;
+};
+
+/// Keeps the task that is awaited.
+template <class T> class join_awaiter_base : public awaiter_base {
+  public:
+    join_awaiter_base(const join_awaiter_base&) = delete;
+    join_awaiter_base& operator=(const join_awaiter_base&) = delete;
+
+    [[nodiscard]] bool await_ready() const noexcept {
+        return target_.is_done() && scheduler::here().spend_budget();
+    }
+    template <hob_promise Promise> void await_suspend(std::coroutine_handle<Promise> awaiting) {
+        waiting_.make(target_).start(awaiting.promise());
     }
 
   protected:
+    /// Takes over one reference.
+    explicit join_awaiter_base(task_record<T>& target) noexcept : target_(target) {}
     ~join_awaiter_base() { target_.release(); }
 
-    /// Throws if the task was cancelled.
-    task_record<T>& joined() {
-        target_.mark_retrieved();
-        if (target_.has_been_stopped())
-            throw cancelled_error(target_.name());
+    /// Throws if the task has failed or was cancelled.
+    [[nodiscard]] task_record<T>& joined() {
+        target_.require_success();
         return target_;
     }
 
   private:
-    void task_ended() noexcept final { complete(); }
-    void cancel() noexcept final {
-        target_.remove_watcher(*this);
-        stop();
-    }
-    [[nodiscard]] std::string describe() const final { return "task '" + target_.name() + "'"; }
-    [[nodiscard]] const scope* joined_task() const noexcept final { return &target_; }
-
     task_record<T>& target_;
+    late<join_operation> waiting_;
 };
 
 /// For a handle that others may share: the value stays in the task.
 template <class T> class shared_join_awaiter final : public join_awaiter_base<T> {
   public:
-    using join_awaiter_base<T>::join_awaiter_base;
-    decltype(auto) await_resume() { return this->joined().peek(); }
+    explicit shared_join_awaiter(task_record<T>& target) noexcept : join_awaiter_base<T>(target) {}
+    decltype(auto) await_resume() { return this->joined().value(); }
 };
 
 /// For a handle that is given away: the value is moved out.
 template <class T> class owning_join_awaiter final : public join_awaiter_base<T> {
   public:
-    using join_awaiter_base<T>::join_awaiter_base;
-    T await_resume() { return this->joined().get(); }
+    explicit owning_join_awaiter(task_record<T>& target) noexcept : join_awaiter_base<T>(target) {}
+    T await_resume() { return this->joined().take(); }
 };
 
 } // namespace detail
@@ -191,9 +213,9 @@ template <class T = void> class task_handle {
         return detail::call_when_done(*record_, std::move(call));
     }
 
-    explicit task_handle(detail::task_record<T>& record) noexcept : record_(&record) {
-        record.keep();
-    }
+    /// Takes over one reference.
+    task_handle(detail::task_record<T>& record, detail::adopt_reference_t) noexcept
+        : record_(&record) {}
     /// For what is built on tasks.
     [[nodiscard]] detail::task_record<T>& record() const {
         require();
@@ -224,10 +246,11 @@ inline constexpr eager_t eager{};
 /// A task that is cancelled is stopped where it waits: its operation is ended first, and if that
 /// completes all the same, its result is delivered and the stop comes at the next suspension.
 /// Then its frames are destroyed, innermost first; destructors run, `catch` blocks do not.
-template <class T> task_handle<T> create_task(task<T> coroutine) {
+template <class T> [[gnu::always_inline]] inline task_handle<T> create_task(task<T> coroutine) {
     detail::reactor& loop = detail::reactor::current();
     return task_handle<T>(
-        detail::spawn<detail::task_record<T>>(loop, loop, loop.tasks(), coroutine, false));
+        detail::spawn<detail::task_record<T>>(loop, loop, loop.tasks(), coroutine, false),
+        detail::adopt_reference);
 }
 
 /// The same, but the task runs to its first suspension before this call returns, inside the
@@ -236,8 +259,9 @@ template <class T> task_handle<T> create_task(task<T> coroutine) {
 template <class T> task_handle<T> create_task(task<T> coroutine, eager_t) {
     detail::reactor& loop = detail::reactor::current();
     const task_handle<T> handle(
-        detail::make_record<detail::task_record<T>>(loop, loop, loop.tasks(), coroutine));
-    handle.record().start_now(*coroutine.release(), false);
+        detail::make_record<detail::task_record<T>>(loop, loop, loop.tasks(), coroutine),
+        detail::adopt_reference);
+    handle.record().start_now(false);
     return handle;
 }
 

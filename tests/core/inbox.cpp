@@ -35,8 +35,9 @@ std::vector<int> drained(inbox& box) {
     ready_queue queue;
     box.drain(queue);
     std::vector<int> numbers;
-    while (auto* const node = queue.pop())
-        numbers.push_back(static_cast<message&>(static_cast<ready_callback&>(*node)).sequence);
+    while (!queue.empty())
+        numbers.push_back(
+            static_cast<message&>(static_cast<ready_callback&>(queue.pop())).sequence);
     return numbers;
 }
 
@@ -90,12 +91,12 @@ TEST_CASE("a closed inbox gives what it had and refuses what comes") {
     REQUIRE(box.post(early));
     ready_queue queue;
     box.close(queue);
-    CHECK(queue.pop() == &early);
-    CHECK(queue.pop() == nullptr);
+    CHECK(&queue.pop() == &early);
+    CHECK(queue.empty());
     CHECK_FALSE(box.post(late));
     CHECK_FALSE(is_woken(box));
     box.close(queue);
-    CHECK(queue.pop() == nullptr);
+    CHECK(queue.empty());
 }
 
 TEST_CASE("an inbox loses nothing of many senders and keeps the order of each") {
@@ -128,8 +129,8 @@ TEST_CASE("an inbox loses nothing of many senders and keeps the order of each") 
         }
         ready_queue queue;
         box.drain(queue);
-        while (auto* const node = queue.pop()) {
-            auto& found = static_cast<message&>(static_cast<ready_callback&>(*node));
+        while (!queue.empty()) {
+            auto& found = static_cast<message&>(static_cast<ready_callback&>(queue.pop()));
             int& expected = next[static_cast<std::size_t>(found.sender)];
             ordered = ordered && found.sequence == expected;
             ++expected;

@@ -22,8 +22,8 @@ class callback final : public ready_callback {
 
 std::vector<ready_node*> drained(ready_queue& queue) {
     std::vector<ready_node*> nodes;
-    while (ready_node* const node = queue.pop())
-        nodes.push_back(node);
+    while (!queue.empty())
+        nodes.push_back(&queue.pop());
     return nodes;
 }
 
@@ -32,45 +32,15 @@ std::vector<ready_node*> drained(ready_queue& queue) {
 TEST_CASE("a ready queue is first in, first out", "[fifo]") {
     ready_queue queue;
     CHECK(queue.empty());
-    CHECK(queue.pop() == nullptr);
     std::array<callback, 3> nodes;
     for (callback& each : nodes)
         queue.push(each);
     CHECK(queue.front() == &nodes[0]);
+    CHECK(queue.back() == &nodes[2]);
     CHECK(drained(queue) == std::vector<ready_node*>{&nodes[0], &nodes[1], &nodes[2]});
     CHECK(queue.empty());
     queue.push(nodes[1]);
     CHECK(drained(queue) == std::vector<ready_node*>{&nodes[1]});
-}
-
-TEST_CASE("a ready queue gives all of its nodes at once, and takes some in front") {
-    ready_queue queue;
-    std::array<callback, 4> nodes;
-    queue.push(nodes[0]);
-    queue.push(nodes[1]);
-    ready_node* const chain = queue.take_all();
-    CHECK(queue.empty());
-    CHECK(chain == &nodes[0]);
-    CHECK(chain->next() == &nodes[1]);
-    CHECK(chain->next()->next() == nullptr);
-
-    SECTION("an empty queue") {
-        queue.prepend(chain);
-        queue.push(nodes[2]);
-        CHECK(drained(queue) == std::vector<ready_node*>{&nodes[0], &nodes[1], &nodes[2]});
-    }
-    SECTION("a queue that holds others") {
-        queue.push(nodes[2]);
-        queue.prepend(chain);
-        queue.push(nodes[3]);
-        CHECK(drained(queue) ==
-              std::vector<ready_node*>{&nodes[0], &nodes[1], &nodes[2], &nodes[3]});
-    }
-    SECTION("no nodes") {
-        queue.push(nodes[2]);
-        queue.prepend(nullptr);
-        CHECK(drained(queue) == std::vector<ready_node*>{&nodes[2]});
-    }
 }
 
 TEST_CASE("a ready node keeps its kind while its link changes") {

@@ -36,7 +36,7 @@ TEST_CASE("resuming a coroutine that has returned stops the process with a messa
           "[resume-once]") {
     const auto result = resume([](hob::detail::promise_base& caller) -> auto& {
         hob::detail::promise<void>& returned = *nothing().release();
-        returned.call_inline(caller);
+        returned.set_caller(caller);
         returned.coroutine().resume();
         return returned;
     });

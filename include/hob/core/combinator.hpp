@@ -82,13 +82,13 @@ class branch_base : public scope {
 
   protected:
     explicit branch_base(combinator& owner) noexcept : owner_(owner) {}
-    ~branch_base() = default;
+    ~branch_base() { check_ended(); }
 
     void tell_owner() noexcept { owner_.branch_ended(*this); }
     [[nodiscard]] combinator& owner() const noexcept { return owner_; }
 
   private:
-    void stopped() noexcept final {
+    void unwound() noexcept final {
         was_stopped_ = true;
         tell_owner();
     }

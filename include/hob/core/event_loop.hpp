@@ -218,10 +218,13 @@ class event_loop final : private detail::reactor {
                                                 static_cast<detail::scheduler*>(&loop))) {
             loop.running_loop_ = true;
             loop.leaving_ = false;
+            loop.note_stack();
+            loop.set_awake(true);
         }
         ~running_guard() {
             detail::current_scheduler = outer_;
             loop_.running_loop_ = false;
+            loop_.set_awake(false);
         }
         running_guard(const running_guard&) = delete;
         running_guard& operator=(const running_guard&) = delete;
@@ -281,9 +284,11 @@ class event_loop final : private detail::reactor {
         const running_guard guard(*this);
         flush();
         get_inbox()->close(ready_);
-        while (detail::ready_node* const node = ready_.pop())
-            if (node->is_callback())
-                static_cast<detail::ready_callback*>(node)->discard();
+        while (!ready_.empty()) {
+            detail::ready_node& node = ready_.pop();
+            if (node.is_callback())
+                static_cast<detail::ready_callback&>(node).discard();
+        }
         while (!timers().empty())
             static_cast<detail::scheduled_call&>(
                 static_cast<detail::timed_operation&>(timers().pop()))
@@ -370,6 +375,7 @@ class event_loop final : private detail::reactor {
         if (task != nullptr)
             task->keep();
         run(node);
+        set_running(nullptr);
         const auto taken = now() - start;
         if (taken >= slow_step_)
             report_slow_step(taken, task);

@@ -52,7 +52,9 @@ class frame_pool {
             if (!pool.registered_) [[unlikely]]
                 pool.register_exit();
             const std::size_t index = class_of(size);
-            pool.free_[index] = ::new (memory) free_block{nullptr, pool.free_[index]};
+            free_block* const block = ::new (memory) free_block;
+            block->next = pool.free_[index];
+            pool.free_[index] = block;
             return;
         }
 #endif
@@ -61,9 +63,8 @@ class frame_pool {
 
   private:
     struct free_block {
-        // Where a coroutine keeps what resumes it: to the scheduler, one that was destroyed looks
-        // like one that has returned.
-        void* no_resume;
+        // Left alone: here a coroutine keeps what resumes it.
+        void* first_word;
         free_block* next;
     };
     static constexpr std::size_t class_count = largest_pooled / granularity + 1;
@@ -131,7 +132,9 @@ class frame_pool {
         {
             // Keeps the chunk reachable, so that leak checkers see it as in use.
             const std::lock_guard lock(common.mutex);
-            common.chunks = ::new (chunk) free_block{nullptr, common.chunks};
+            auto* const block = ::new (chunk) free_block;
+            block->next = common.chunks;
+            common.chunks = block;
         }
         begin_ = chunk + granularity;
         end_ = chunk + chunk_size;

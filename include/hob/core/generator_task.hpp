@@ -56,8 +56,6 @@ template <class T> class generator_task final : public task_scope {
         if (context::is_used()) [[unlikely]]
             inherit_context(*made);
         loop.tasks().push_back(*made);
-        // One reference is the loop's.
-        made->keep();
         return *made;
     }
 
@@ -114,8 +112,11 @@ template <class T> class generator_task final : public task_scope {
     void forget_yield() noexcept { yielding_ = nullptr; }
 
   private:
+    static constexpr unsigned loop_and_generator = 2; // refer to it
+
     generator_task(reactor& loop, promise_base& root) noexcept
-        : task_scope(loop, loop.next_task_number()), output_(*this), root_(&root) {}
+        : task_scope(loop, loop.next_task_number(), nullptr, loop_and_generator), output_(*this),
+          root_(&root) {}
     ~generator_task() = default;
 
     void finished(promise_base& root) noexcept override {
@@ -124,8 +125,11 @@ template <class T> class generator_task final : public task_scope {
         root.coroutine().destroy();
         ended(error, false);
     }
-    void stopped() noexcept override { ended(nullptr, true); }
-    void destroy() noexcept override { delete this; }
+    void unwound() noexcept override { ended(nullptr, true); }
+    void destroy() noexcept override {
+        this->dispose();
+        delete this;
+    }
 
     void ended(const std::exception_ptr& error, bool stopped) noexcept {
         if (error)

@@ -5,6 +5,7 @@
 #include <hob/core/frame_pool.hpp>
 #include <hob/core/ready_queue.hpp>
 
+#include <bit>
 #include <concepts>
 #include <coroutine>
 #include <cstdint>
@@ -14,12 +15,21 @@ namespace hob::detail {
 
 class scope;
 
+/// What a `std::source_location` consists of, as the default argument of a function. GCC keeps such
+/// arguments in the coroutine's frame if they are of class type, which costs every await two
+/// stores.
+using source_pointer = decltype(__builtin_source_location());
+
 /// Links a coroutine to the one that awaits it and to its scope, and knows where it stands.
 /// Is its own node in the ready queue, since a coroutine waits for one thing at a time.
 class promise_base : public ready_node {
   public:
     [[nodiscard]] static void* operator new(std::size_t size) { return frame_pool::allocate(size); }
     static void operator delete(void* frame, std::size_t size) noexcept {
+        // To the scheduler, one that was destroyed looks like one that has returned.
+        void*& resume = *static_cast<void**>(frame);
+        if (resume != nullptr)
+            resume = nullptr;
         frame_pool::deallocate(frame, size);
     }
 
@@ -31,41 +41,32 @@ class promise_base : public ready_node {
     }
 
     /// The coroutine that awaits this one; null for the root of a scope.
-    [[nodiscard]] promise_base* caller() const noexcept {
-        return reinterpret_cast<promise_base*>(caller_ & ~inline_bit);
-    }
-    /// True while the caller waits inside its own `await_suspend` for this coroutine to return.
-    [[nodiscard]] bool runs_inline() const noexcept { return (caller_ & inline_bit) != 0; }
-
-    void call_inline(promise_base& caller) noexcept {
-        caller_ = reinterpret_cast<std::uintptr_t>(&caller) | inline_bit;
-        scope_ = caller.scope_;
-    }
-    /// From here on the completion goes through the trampoline.
-    void leave_inline() noexcept { caller_ &= ~inline_bit; }
-    void call_from_trampoline(promise_base& caller) noexcept {
-        caller_ = reinterpret_cast<std::uintptr_t>(&caller);
+    [[nodiscard]] promise_base* caller() const noexcept { return caller_; }
+    void set_caller(promise_base& caller) noexcept {
+        caller_ = &caller;
         scope_ = caller.scope_;
     }
 
     [[nodiscard]] scope& owner() const noexcept { return *scope_; }
     /// Makes this the root of a scope.
     void set_owner(scope& owner) noexcept {
-        caller_ = 0;
+        caller_ = nullptr;
         scope_ = &owner;
     }
 
     /// Where the await at hand is; before the first one, where the coroutine begins.
     std::source_location position;
+    void set_position(source_pointer where) noexcept {
+        position = std::bit_cast<std::source_location>(where);
+    }
 
   protected:
     promise_base() noexcept : ready_node(0) {}
     ~promise_base() = default;
 
   private:
-    static constexpr std::uintptr_t inline_bit = 1;
     // Both are set when the coroutine gets a caller or a scope, which is before it runs.
-    std::uintptr_t caller_;
+    promise_base* caller_;
     scope* scope_;
 };
 

@@ -25,6 +25,18 @@
 
 namespace hob::detail {
 
+/// Counts on the loop's thread; any thread may look.
+class event_count {
+  public:
+    void increment() noexcept { count_.store(value() + 1, std::memory_order_relaxed); }
+    [[nodiscard]] std::uint64_t value() const noexcept {
+        return count_.load(std::memory_order_relaxed);
+    }
+
+  private:
+    std::atomic<std::uint64_t> count_ = 0;
+};
+
 /// The scheduler together with what wakes it: timers, the ring, and the inbox of other threads.
 class reactor : public scheduler, public task_owner, private registered_loop {
   public:
@@ -52,8 +64,8 @@ class reactor : public scheduler, public task_owner, private registered_loop {
 
     // Figures for people, from the loop's beginning.
     [[nodiscard]] std::uint64_t turns() const noexcept { return turns_; }
-    [[nodiscard]] std::uint64_t steps() const noexcept { return steps_; }
-    [[nodiscard]] std::uint64_t system_calls() const noexcept { return system_calls_; }
+    [[nodiscard]] std::uint64_t steps() const noexcept { return steps_.value(); }
+    [[nodiscard]] std::uint64_t system_calls() const noexcept { return system_calls_.value(); }
     [[nodiscard]] const lag_histogram& lag() const noexcept { return lag_; }
     [[nodiscard]] std::size_t pending_timers() const noexcept { return timers_.size(); }
 
@@ -115,16 +127,17 @@ class reactor : public scheduler, public task_owner, private registered_loop {
         entry.user_data = ignored_tag;
     }
 
-    /// On any thread: which step is being executed, by its number; 0 between the turns.
-    [[nodiscard]] std::uint64_t step_at_work() const noexcept {
-        return step_.load(std::memory_order_relaxed);
+    /// On any thread: a number that changes with every step and every system call; 0 while the loop
+    /// sleeps or does not run.
+    [[nodiscard]] std::uint64_t progress() const noexcept {
+        return is_awake_.load(std::memory_order_relaxed) ? steps_.value() + system_calls_.value()
+                                                         : 0;
     }
 
     /// Visits every node that is about to run, in order.
     template <class Visitor> void for_each_ready(Visitor&& visit) const {
-        for (ready_node* first : {batch_, ready_.front()})
-            for (ready_node* node = first; node != nullptr; node = node->next())
-                visit(*node);
+        for (ready_node* node = ready_.front(); node != nullptr; node = node->next())
+            visit(*node);
     }
 
   protected:
@@ -139,9 +152,11 @@ class reactor : public scheduler, public task_owner, private registered_loop {
             ++turns_;
             if (!inbox_->empty())
                 inbox_->drain(ready_);
-            run_ready();
+            if (!ready_.empty()) [[likely]]
+                run_ready();
             run_urgent();
         } while (!ready_.empty() && !has_duties() && !finished());
+        set_running(nullptr);
         if (!timers_.empty()) {
             fire_timers();
             run_urgent();
@@ -176,38 +191,46 @@ class reactor : public scheduler, public task_owner, private registered_loop {
         entry.user_data = wake_tag;
     }
 
-    /// Runs what is in the queue now; what comes meanwhile waits for the next turn.
+    /// Runs what is in the queue now, which is not empty; what comes meanwhile waits for the next
+    /// turn.
     void run_ready() noexcept {
-        for (ready_node* node = ready_.take_all(); node != nullptr; node = batch_) {
-            batch_ = node->next();
-            step_.store(++steps_, std::memory_order_relaxed);
+        const ready_node* const last = ready_.back();
+        const ready_node* ran;
+        do {
+            ready_node& node = ready_.pop();
+            ran = &node;
+            steps_.increment();
             if (debug) [[unlikely]]
-                run_timed(*node);
+                run_timed(node);
             else
-                run(*node);
-        }
-        step_.store(0, std::memory_order_relaxed);
+                run(node);
+        } while (ran != last && !leaving_);
     }
 
     void run_urgent() noexcept {
-        while (ready_node* const node = urgent_.pop())
-            run(*node);
+        while (!urgent_.empty())
+            run(urgent_.pop());
     }
 
     void run(ready_node& node) noexcept {
-        if (node.is_callback())
-            static_cast<ready_callback&>(node).run();
-        else
+        if (!node.is_callback())
             resume(static_cast<promise_base&>(node));
+        else if (node.is_scope())
+            static_cast<scope&>(node).run_directly();
+        else
+            run_callback(static_cast<ready_callback&>(node));
     }
-    /// The same in debug mode, which looks at how long it takes.
+    void run_callback(ready_callback& node) noexcept {
+        set_running(nullptr);
+        node.run();
+    }
+    /// `run` in debug mode, which looks at how long it takes.
     virtual void run_timed(ready_node& node) noexcept = 0;
 
     /// Makes the turn at hand end after this step: a fatal error.
-    void leave() noexcept {
-        leaving_ = true;
-        ready_.prepend(std::exchange(batch_, nullptr));
-    }
+    void leave() noexcept { leaving_ = true; }
+    /// The loop begins or ceases to run.
+    void set_awake(bool awake) noexcept { is_awake_.store(awake, std::memory_order_relaxed); }
 
     /// True in a forked child of the process that made the loop. The ring's memory is shared with
     /// the parent, so the child must not touch it.
@@ -339,8 +362,12 @@ class reactor : public scheduler, public task_owner, private registered_loop {
     }
 
     void enter(bool wait, time_point deadline) noexcept {
-        ++system_calls_;
+        system_calls_.increment();
+        if (wait)
+            set_awake(false);
         const int error = ring_->enter(wait, deadline);
+        if (wait)
+            set_awake(true);
         has_entries_ = ring_->queued() != 0 || !backlog_.empty();
         if (error != 0) [[unlikely]]
             entering_failed(error);
@@ -403,7 +430,6 @@ class reactor : public scheduler, public task_owner, private registered_loop {
     std::shared_ptr<inbox> inbox_;
     unsigned fork_count_ = process_forks;
     timer_queue timers_;
-    ready_node* batch_ = nullptr; ///< what is left of the turn at hand
     intrusive_list<task_scope> tasks_;
     intrusive_list<task_scope> failed_tasks_;
     std::deque<io_uring_sqe> backlog_;
@@ -412,11 +438,11 @@ class reactor : public scheduler, public task_owner, private registered_loop {
     bool has_entries_ = false; ///< the kernel has not seen all of them
     std::uint32_t tasks_made_ = 0;
     std::uint64_t turns_ = 0;
-    std::uint64_t steps_ = 0;
-    std::uint64_t system_calls_ = 0;
+    event_count steps_;
+    event_count system_calls_;
+    std::atomic<bool> is_awake_ = false;
     lag_histogram lag_;
     time_point last_look_ = ring_->now();
-    std::atomic<std::uint64_t> step_ = 0;
     unsigned patience_ = most_patience;
     unsigned sleeps_since_watching_ = 0;
     bool watching_ = false;

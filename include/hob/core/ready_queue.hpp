@@ -15,6 +15,8 @@ class alignas(8) ready_node {
 
     /// True for a `ready_callback`, false for the promise of a suspended coroutine.
     [[nodiscard]] bool is_callback() const noexcept { return (link_ & callback_bit) != 0; }
+    /// True for a scope in the queue: of all callbacks only scopes have flags.
+    [[nodiscard]] bool is_scope() const noexcept { return (link_ & second_flag) != 0; }
     [[nodiscard]] ready_node* next() const noexcept {
         return reinterpret_cast<ready_node*>(link_ & ~flags);
     }
@@ -62,6 +64,8 @@ class ready_queue {
 
     [[nodiscard]] bool empty() const noexcept { return first_ == nullptr; }
     [[nodiscard]] ready_node* front() const noexcept { return first_; }
+    /// Of a queue that is not empty.
+    [[nodiscard]] ready_node* back() const noexcept { return last_; }
 
     void push(ready_node& node) noexcept {
         node.set_next(nullptr);
@@ -72,28 +76,11 @@ class ready_queue {
         last_ = &node;
     }
 
-    /// Takes the first node; null when there is none.
-    [[nodiscard]] ready_node* pop() noexcept {
-        ready_node* const node = first_;
-        if (node != nullptr)
-            first_ = node->next();
+    /// Takes the first node of a queue that is not empty.
+    ready_node& pop() noexcept {
+        ready_node& node = *first_;
+        first_ = node.next();
         return node;
-    }
-
-    /// Takes all nodes, as a chain that ends with null.
-    [[nodiscard]] ready_node* take_all() noexcept { return std::exchange(first_, nullptr); }
-
-    /// Puts such a chain in front.
-    void prepend(ready_node* chain) noexcept {
-        if (chain == nullptr)
-            return;
-        ready_node* last = chain;
-        while (last->next() != nullptr)
-            last = last->next();
-        last->set_next(first_);
-        if (first_ == nullptr)
-            last_ = last;
-        first_ = chain;
     }
 
   private:

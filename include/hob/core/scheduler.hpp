@@ -6,7 +6,9 @@
 #include <hob/core/error.hpp>
 #include <hob/core/exception_trace.hpp>
 #include <hob/core/promise.hpp>
+#include <hob/core/stack_pointer.hpp>
 
+#include <cstdint>
 #include <exception>
 #include <utility>
 
@@ -20,12 +22,13 @@ inline constinit thread_local scheduler* current_scheduler = nullptr;
 /// The part of the event loop that coroutines touch on every await.
 ///
 /// No await relies on tail calls, which GCC does not make at -O0 or under a sanitizer: a child is
-/// resumed inside its caller's `await_suspend` while at most `inline_limit` of those are nested,
-/// and by the trampoline past that; a child that completes after a suspension hands its caller to
-/// the trampoline. So the native stack stays bounded whatever the depth of the await chain.
+/// resumed inside its caller's `await_suspend` while that takes no more than `inline_stack` bytes
+/// of the native stack, and by the trampoline past that; when a child returns that was suspended in
+/// between, the trampoline goes on with its caller. So the native stack stays bounded whatever the
+/// depth of the await chain.
 class scheduler {
   public:
-    static constexpr unsigned inline_limit = 24;
+    static constexpr std::uintptr_t inline_stack = 16 * 1024;
     /// Awaits that may complete without suspending before the task yields (tokio's budget).
     static constexpr unsigned budget_per_step = 128;
 
@@ -49,37 +52,33 @@ class scheduler {
     /// takes effect.
     void push_before_submission(ready_node& node) noexcept { urgent_.push(node); }
 
-    /// Resumes a coroutine from the loop, and whatever its completion hands to the trampoline.
+    /// Resumes a coroutine from the loop, and then those that await it, as far as they return.
     void resume(promise_base& coroutine) noexcept {
         budget_ = budget_per_step;
-        bounce(&coroutine);
+        bounce(coroutine);
     }
+    /// The same for the root coroutine of `owner`.
+    void start(scope& owner, promise_base& root) noexcept;
 
     /// Resumes a coroutine from inside a step of another one, with a trampoline of its own.
     void resume_nested(promise_base& coroutine) noexcept {
         promise_base* const outer = running_;
-        ++inline_depth_;
-        bounce(&coroutine);
-        --inline_depth_;
+        bounce(coroutine);
         running_ = outer;
     }
 
-    /// Makes `coroutine` what the running trampoline goes on with: the caller of one that has
-    /// returned, or a child too deep to be started inside its caller's step.
-    void continue_with(promise_base& coroutine) noexcept { next_ = &coroutine; }
-    /// The same with the end of a scope whose root has returned: its frame must not be destroyed
-    /// inside its own `await_suspend`.
-    void continue_with_end_of(scope& ended) noexcept { ended_ = &ended; }
+    /// Makes the running trampoline go on with `child`, too deep to be started inside its caller's
+    /// step.
+    void start_from_trampoline(promise_base& child) noexcept { next_ = &child; }
 
-    [[nodiscard]] bool may_nest() const noexcept { return inline_depth_ < inline_limit; }
+    /// Whether the native stack has room for one more step inside the one at hand.
+    [[nodiscard]] bool may_nest() const noexcept { return stack_pointer() > stack_limit_; }
     /// Resumes `child` inside the step of `caller`. Only while `may_nest()`. Returns whether the
     /// child has returned.
     bool resume_inline(promise_base& child, promise_base& caller) noexcept {
         const std::coroutine_handle<> coroutine = child.coroutine();
-        ++inline_depth_;
         running_ = &child;
         coroutine.resume();
-        --inline_depth_;
         if (!coroutine.done())
             return false;
         running_ = &caller;
@@ -88,13 +87,14 @@ class scheduler {
 
     /// Counts an await that completes without suspending; false when the task has to yield.
     [[nodiscard]] bool spend_budget() noexcept {
-        if (budget_ <= 1) [[unlikely]]
-            return false;
-        --budget_;
-        return true;
+        if (--budget_ != 0) [[likely]]
+            return true;
+        budget_ = 1;
+        return false;
     }
 
-    /// The coroutine that is running; null between steps.
+    /// The coroutine that is running; null in a callback. Between two steps of a turn, the last one
+    /// that ran: to clear it there would cost every step a store.
     [[nodiscard]] promise_base* running() const noexcept { return running_; }
     void set_running(promise_base* coroutine) noexcept { running_ = coroutine; }
 
@@ -117,17 +117,21 @@ class scheduler {
   protected:
     ~scheduler() = default;
 
+    /// The loop begins to run on this stack.
+    void note_stack() noexcept { stack_limit_ = stack_pointer() - inline_stack; }
+
     ready_queue ready_;
     ready_queue urgent_;
 
   private:
-    /// Runs `coroutine`, what is handed to the trampoline meanwhile, and the end of their scope.
-    void bounce(promise_base* coroutine) noexcept;
+    /// The trampoline. Leaves the coroutine that ran last in `running_`.
+    void bounce(promise_base& first) noexcept;
+    /// Resumes it, and says whether it has returned.
+    bool step(promise_base& coroutine) noexcept;
 
     promise_base* next_ = nullptr;
-    scope* ended_ = nullptr;
     promise_base* running_ = nullptr;
-    unsigned inline_depth_ = 0;
+    std::uintptr_t stack_limit_ = 0;
     unsigned budget_ = budget_per_step;
 };
 

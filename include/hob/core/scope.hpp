@@ -54,17 +54,15 @@ class waited_for {
 class scope : public ready_callback {
   public:
     [[nodiscard]] bool is_cancelled() const noexcept { return has_flag(cancelled_flag); }
-    [[nodiscard]] bool is_done() const noexcept { return state_ == state::done; }
+    [[nodiscard]] bool is_done() const noexcept { return state_ >= state::done; }
     /// It has ended, and its coroutines were stopped.
-    [[nodiscard]] bool has_been_stopped() const noexcept {
-        return state_ == state::done && frame_ == nullptr;
-    }
+    [[nodiscard]] bool has_been_stopped() const noexcept { return state_ == state::stopped; }
     [[nodiscard]] bool is_started() const noexcept {
         return state_ != state::unstarted && state_ != state::refused;
     }
     /// It has a coroutine, which may not have run yet.
     [[nodiscard]] bool is_alive() const noexcept {
-        return state_ != state::done && (state_ != state::unstarted || frame_ != nullptr);
+        return !is_done() && (state_ != state::unstarted || frame_ != nullptr);
     }
 
     /// Requests cancellation, inside a turn of the scope's own loop. Returns false, and changes
@@ -88,16 +86,24 @@ class scope : public ready_callback {
         return true;
     }
 
-    /// Makes `root` the chain's first coroutine and lets it start in a later turn of `loop`. In a
-    /// scope that is `born_cancelled` it runs to its first suspension.
+    /// Lets the root coroutine start in a later turn of `loop`. In a scope that is `born_cancelled`
+    /// it runs to its first suspension.
+    void start_soon(scheduler& loop, bool born_cancelled) noexcept {
+        adopt_root(born_cancelled);
+        push_onto(loop);
+    }
     void start_soon(scheduler& loop, promise_base& root, bool born_cancelled) noexcept {
-        adopt(root, born_cancelled);
-        enqueue(loop);
+        frame_ = &root;
+        start_soon(loop, born_cancelled);
     }
 
     /// Starts `root` inside the current step if the stack allows, otherwise in a later turn.
     void start_now(promise_base& root, bool born_cancelled) noexcept {
-        adopt(root, born_cancelled);
+        frame_ = &root;
+        start_now(born_cancelled);
+    }
+    void start_now(bool born_cancelled) noexcept {
+        adopt_root(born_cancelled);
         scheduler& loop = scheduler::here();
         if (loop.may_nest() && loop.spend_budget())
             start_nested();
@@ -155,6 +161,18 @@ class scope : public ready_callback {
     /// The task that this scope is the root of; null for a branch inside a task.
     [[nodiscard]] virtual task_scope* as_task() noexcept { return nullptr; }
 
+    /// Its turn in the ready queue, without a virtual call.
+    void run_directly() noexcept {
+        clear_flag(queued_flag);
+        // Apart from the rare cases, which would cost the start of each task some registers.
+        if (state_ == state::unstarted) [[likely]] {
+            state_ = state::running;
+            scheduler::here().start(*this, *frame_);
+        } else {
+            run_further();
+        }
+    }
+
     // For operations.
     void wait_for(waited_for& operation) noexcept {
         waiting_ = &operation;
@@ -167,27 +185,26 @@ class scope : public ready_callback {
         enqueue(scheduler::here());
     }
 
-    /// For the root's final suspension.
-    void root_returned(promise_base& root) noexcept {
-        frame_ = &root;
-        state_ = state::ending;
-        // The ready queue still holds a scope that was cancelled in its last step.
-        if (!is_queued()) [[likely]]
-            scheduler::here().continue_with_end_of(*this);
-    }
     /// Tells the outcome, when no step of its coroutines is on the stack any more.
-    void tell_end() noexcept {
+    void root_returned(promise_base& root) noexcept {
+        // The ready queue still holds a scope that was cancelled in its last step.
+        if (is_queued()) [[unlikely]] {
+            frame_ = &root;
+            state_ = state::ending;
+            return;
+        }
         state_ = state::done;
-        if (frame_ == nullptr)
-            stopped();
-        else
-            finished(*frame_);
+        finished(root);
     }
 
   protected:
-    scope() = default;
-    ~scope() {
-        check(state_ == state::unstarted || state_ == state::done,
+    /// `root` is the first coroutine of the chain, which can also be told when it starts.
+    explicit scope(promise_base* root = nullptr) noexcept : frame_(root) {}
+    ~scope() = default;
+    /// Before it is destroyed. Not in the destructor, which would then set the table of virtual
+    /// functions once more: of a task that lives for some nanoseconds, one notices.
+    void check_ended() const noexcept {
+        check(state_ == state::unstarted || is_done(),
               "a scope was destroyed while its coroutines were alive");
         check(!is_queued(), "a scope was destroyed while in the ready queue");
     }
@@ -196,7 +213,7 @@ class scope : public ready_callback {
     /// the scope.
     virtual void finished(promise_base& root) noexcept = 0;
     /// Every frame has been destroyed. May destroy the scope.
-    virtual void stopped() noexcept = 0;
+    virtual void unwound() noexcept = 0;
 
   private:
     static constexpr std::uintptr_t cancelled_flag = first_flag;
@@ -210,35 +227,29 @@ class scope : public ready_callback {
         stopping,  // frame_ is the innermost frame, to be unwound in the next turn
         unwinding, // frames are being destroyed
         ending,    // frame_ is the finished root, or null if stopped; the end is yet to be told
-        done
+        done,
+        stopped // done, and unwound
     };
 
-    void adopt(promise_base& root, bool born_cancelled) noexcept {
-        root.set_owner(*this);
-        frame_ = &root;
+    void adopt_root(bool born_cancelled) noexcept {
+        frame_->set_owner(*this);
         if (born_cancelled) [[unlikely]]
             set_flag(cancelled_flag);
     }
 
     [[nodiscard]] bool is_queued() const noexcept { return has_flag(queued_flag); }
     void enqueue(scheduler& loop) noexcept {
-        if (!is_queued()) {
-            set_flag(queued_flag);
-            loop.push(*this);
-        }
+        if (!is_queued())
+            push_onto(loop);
+    }
+    void push_onto(scheduler& loop) noexcept {
+        set_flag(queued_flag);
+        loop.push(*this);
     }
 
-    void run() noexcept final {
-        clear_flag(queued_flag);
-        // Apart from the rare cases, which would cost the start of each task some registers.
-        if (state_ == state::unstarted) [[likely]] {
-            state_ = state::running;
-            scheduler::here().resume(*frame_);
-        } else {
-            run_further();
-        }
-    }
+    void run() noexcept final { run_directly(); }
     [[gnu::noinline]] void run_further() noexcept {
+        scheduler::here().set_running(nullptr);
         switch (state_) {
         case state::waiting:
             // Only a cancellation brings a waiting scope here, and only once.
@@ -249,12 +260,16 @@ class scope : public ready_callback {
             unwind();
             break;
         case state::ending:
-            tell_end();
+            if (frame_ != nullptr)
+                root_returned(*frame_);
+            else
+                tell_stop();
             break;
         case state::unstarted:
         case state::running:
         case state::unwinding:
         case state::done:
+        case state::stopped:
             break;
         }
     }
@@ -279,30 +294,56 @@ class scope : public ready_callback {
         state_ = state::ending;
         // The ready queue may hold this scope again: a destructor cancelled it.
         if (!is_queued())
-            tell_end();
+            tell_stop();
+    }
+    void tell_stop() noexcept {
+        state_ = state::stopped;
+        unwound();
     }
 
     union {
         waited_for* waiting_;
-        promise_base* frame_ = nullptr;
+        promise_base* frame_;
     };
     // One byte at the end, so that a task's count of references finds room behind it.
     state state_ = state::unstarted;
 };
 
-inline void scheduler::bounce(promise_base* coroutine) noexcept {
+inline bool scheduler::step(promise_base& coroutine) noexcept {
+    check(!coroutine.coroutine().done(),
+          "a coroutine was resumed that has returned or was destroyed");
+    running_ = &coroutine;
+    coroutine.coroutine().resume();
+    return coroutine.coroutine().done();
+}
+
+inline void scheduler::bounce(promise_base& first) noexcept {
+    promise_base* coroutine = &first;
     for (;;) {
-        check(!coroutine->coroutine().done(), "a coroutine was resumed that has returned or was "
-                                              "destroyed");
-        running_ = coroutine;
-        coroutine->coroutine().resume();
-        coroutine = std::exchange(next_, nullptr);
-        if (coroutine == nullptr)
-            break;
+        if (step(*coroutine)) {
+            promise_base* const caller = coroutine->caller();
+            if (caller == nullptr) {
+                running_ = nullptr;
+                coroutine->owner().root_returned(*coroutine);
+                return;
+            }
+            coroutine = caller;
+        } else {
+            if (next_ == nullptr) [[likely]]
+                return;
+            coroutine = std::exchange(next_, nullptr);
+        }
     }
-    running_ = nullptr;
-    if (ended_ != nullptr)
-        std::exchange(ended_, nullptr)->tell_end();
+}
+
+inline void scheduler::start(scope& owner, promise_base& root) noexcept {
+    budget_ = budget_per_step;
+    if (step(root)) {
+        running_ = nullptr;
+        owner.root_returned(root);
+    } else if (next_ != nullptr) [[unlikely]] {
+        bounce(*std::exchange(next_, nullptr));
+    }
 }
 
 } // namespace hob::detail

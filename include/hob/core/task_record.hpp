@@ -39,17 +39,21 @@ class joinable_task : public task_scope {
 
     /// Throws the exception, if there is one.
     void rethrow() const {
-        if (failed_)
-            std::rethrow_exception(error_);
+        if (failed_) [[unlikely]]
+            rethrow_error();
+    }
+
+    /// For a waiter, when it has ended: throws the exception, or `cancelled_error` if it was
+    /// stopped.
+    void require_success() {
+        if (failed_ || has_been_stopped()) [[unlikely]]
+            throw_outcome();
     }
 
   protected:
-    joinable_task(task_owner& owner, std::uint32_t number) noexcept
-        : task_scope(owner, number), watchers_() {}
-    ~joinable_task() {
-        if (failed_)
-            std::destroy_at(&error_);
-    }
+    joinable_task(task_owner& owner, std::uint32_t number, promise_base& root) noexcept
+        : task_scope(owner, number, &root, keeper_and_handle), watchers_() {}
+    ~joinable_task() {} // see `dispose`
 
     /// The keeper lets go, and whoever watches is told.
     void ended() noexcept {
@@ -64,7 +68,7 @@ class joinable_task : public task_scope {
         keep_error(error);
         release();
     }
-    void stopped() noexcept final { ended(); }
+    void unwound() noexcept final { ended(); }
 
     /// Destroys the root coroutine, which an exception has left.
     [[gnu::cold, gnu::noinline]] void fail(promise_base& root, std::exception_ptr error) noexcept {
@@ -72,15 +76,32 @@ class joinable_task : public task_scope {
         ended(error);
     }
 
-    /// Before the last reference goes.
-    void report_if_unretrieved() noexcept {
-        if (failed_ && is_linked()) [[unlikely]] {
-            intrusive_list<task_scope>::remove(*this);
-            report_unretrieved();
-        }
+    /// Before it is destroyed.
+    void dispose() noexcept {
+        if (failed_) [[unlikely]]
+            dispose_error();
+        task_scope::dispose();
     }
 
   private:
+    static constexpr unsigned keeper_and_handle = 2; // refer to it
+
+    [[noreturn, gnu::cold, gnu::noinline]] void rethrow_error() const {
+        std::rethrow_exception(error_);
+    }
+    [[noreturn, gnu::cold, gnu::noinline]] void throw_outcome() {
+        mark_retrieved();
+        if (!failed_)
+            throw cancelled_error(name());
+        rethrow_error();
+    }
+    [[gnu::cold, gnu::noinline]] void dispose_error() noexcept {
+        if (is_linked()) {
+            intrusive_list<task_scope>::remove(*this);
+            report_unretrieved();
+        }
+        std::destroy_at(&error_);
+    }
     void tell_watchers() noexcept {
         while (!watchers_.empty())
             watchers_.pop_front().task_ended();
@@ -125,32 +146,34 @@ template <class T> class task_record final : public joinable_task {
                                       std::remove_const_t<T>>;
 
   public:
-    task_record(task_owner& owner, std::uint32_t number) noexcept : joinable_task(owner, number) {}
+    task_record(task_owner& owner, std::uint32_t number, promise_base& root) noexcept
+        : joinable_task(owner, number, root) {}
 
-    // Of a task that has ended and was not stopped.
+    // Of a task that has succeeded.
 
-    /// Moves the value out, or throws the exception.
-    T get() {
-        rethrow();
+    /// Moves the value out.
+    T take() {
         if constexpr (std::is_reference_v<T>)
             return static_cast<T>(*value_);
         else
             return std::move(value_);
     }
-    /// The value in place, or throws the exception.
-    decltype(auto) peek() const {
-        rethrow();
+    /// The value in place.
+    decltype(auto) value() const noexcept {
         if constexpr (std::is_reference_v<T>)
             return static_cast<T>(*value_);
         else
             return static_cast<const stored&>(value_);
     }
 
-  private:
-    ~task_record() {
-        if (is_done() && !has_been_stopped() && !has_failed())
-            std::destroy_at(&value_);
+    /// Without a virtual call.
+    void release() noexcept {
+        if (drop_reference())
+            task_record::destroy();
     }
+
+  private:
+    ~task_record() {} // see `destroy`
 
     void finished(promise_base& root) noexcept override {
         auto& child = static_cast<promise<T>&>(root);
@@ -171,7 +194,10 @@ template <class T> class task_record final : public joinable_task {
         this->ended();
     }
     void destroy() noexcept override {
-        report_if_unretrieved();
+        if constexpr (!std::is_trivially_destructible_v<stored>)
+            if (is_done() && !has_been_stopped() && !has_failed())
+                std::destroy_at(&value_);
+        dispose();
         delete this;
     }
 
@@ -183,9 +209,14 @@ template <class T> class task_record final : public joinable_task {
 /// The record of a million sleeping tasks has no room for a value that is none.
 template <> class task_record<void> final : public joinable_task {
   public:
-    task_record(task_owner& owner, std::uint32_t number) noexcept : joinable_task(owner, number) {}
-    void get() const { rethrow(); }
-    void peek() const { rethrow(); }
+    task_record(task_owner& owner, std::uint32_t number, promise_base& root) noexcept
+        : joinable_task(owner, number, root) {}
+    void take() const noexcept {}
+    void value() const noexcept {}
+    void release() noexcept {
+        if (drop_reference())
+            task_record::destroy();
+    }
 
   private:
     ~task_record() = default;
@@ -200,7 +231,7 @@ template <> class task_record<void> final : public joinable_task {
         ended();
     }
     void destroy() noexcept override {
-        report_if_unretrieved();
+        dispose();
         delete this;
     }
 };
@@ -208,7 +239,9 @@ template <> class task_record<void> final : public joinable_task {
 /// A task without handles that could ask for its value; its exception goes to its keeper.
 template <class T> class unjoined_task_base : public task_scope {
   protected:
-    using task_scope::task_scope;
+    unjoined_task_base(task_owner& owner, std::uint32_t number, promise_base* root,
+                       unsigned references) noexcept
+        : task_scope(owner, number, root, references) {}
     ~unjoined_task_base() = default;
 
   private:
@@ -221,10 +254,10 @@ template <class T> class unjoined_task_base : public task_scope {
             this->release();
         } else {
             root.coroutine().destroy();
-            stopped();
+            unwound();
         }
     }
-    void stopped() noexcept override {
+    void unwound() noexcept override {
         this->leave_owner();
         this->release();
     }
@@ -232,12 +265,15 @@ template <class T> class unjoined_task_base : public task_scope {
 
 template <class T> class unjoined_task final : public unjoined_task_base<T> {
   public:
-    unjoined_task(task_owner& owner, std::uint32_t number) noexcept
-        : unjoined_task_base<T>(owner, number) {}
+    unjoined_task(task_owner& owner, std::uint32_t number, promise_base& root) noexcept
+        : unjoined_task_base<T>(owner, number, &root, 1) {}
 
   private:
     ~unjoined_task() = default;
-    void destroy() noexcept override { delete this; }
+    void destroy() noexcept override {
+        this->dispose();
+        delete this;
+    }
 };
 
 /// A new task takes a copy of the context variables of what makes it. Throws `std::bad_alloc`, and
@@ -249,30 +285,33 @@ template <class T> class unjoined_task final : public unjoined_task_base<T> {
     try {
         child.details().variables = *here;
     } catch (...) {
-        child.release();
+        child.give_up();
         throw;
     }
 }
 
-/// Makes the record of a task below `owner`, which is yet to be started. `Record` is what keeps it.
-template <class Record, class T, class... Arguments>
-Record& make_record(reactor& loop, task_owner& owner, intrusive_list<task_scope>& siblings,
-                    const task<T>& coroutine, Arguments&&... arguments) {
+/// Makes the record of a task below `owner`, which is yet to be started, and is the record's then.
+/// `Record` is what keeps it.
+template <class Record, class T>
+[[gnu::always_inline]] inline Record& make_record(reactor& loop, task_owner& owner,
+                                                  intrusive_list<task_scope>& siblings,
+                                                  task<T>& coroutine) {
     require_root(coroutine);
-    auto* const record =
-        new Record(owner, loop.next_task_number(), std::forward<Arguments>(arguments)...);
+    auto* const record = new Record(owner, loop.next_task_number(), coroutine.root());
     if (context::is_used()) [[unlikely]]
         inherit_context(*record);
     siblings.push_back(*record);
+    static_cast<void>(coroutine.release());
     return *record;
 }
 
 /// Spawns a task below `owner`: its first step runs in the next turn.
 template <class Record, class T>
-Record& spawn(reactor& loop, task_owner& owner, intrusive_list<task_scope>& siblings,
-              task<T>& coroutine, bool born_cancelled) {
+[[gnu::always_inline]] inline Record& spawn(reactor& loop, task_owner& owner,
+                                            intrusive_list<task_scope>& siblings,
+                                            task<T>& coroutine, bool born_cancelled) {
     Record& record = make_record<Record>(loop, owner, siblings, coroutine);
-    record.start_soon(loop, *coroutine.release(), born_cancelled);
+    record.start_soon(loop, born_cancelled);
     return record;
 }
 

@@ -53,12 +53,12 @@ class named_scope : public scope {
   public:
     /// Given by `set_name`; otherwise "task-N".
     [[nodiscard]] std::string name() const {
-        return details_ && !details_->name.empty() ? details_->name
-                                                   : "task-" + std::to_string(number_);
+        return details_ != nullptr && !details_->name.empty() ? details_->name
+                                                              : "task-" + std::to_string(number_);
     }
     /// Copies it, cut to fit, without allocating: for a signal handler on the task's own thread.
     void copy_name(char* text, std::size_t size) const noexcept {
-        if (details_ && !details_->name.empty())
+        if (details_ != nullptr && !details_->name.empty())
             std::snprintf(text, size, "%s", details_->name.c_str());
         else
             std::snprintf(text, size, "task-%u", static_cast<unsigned>(number_));
@@ -67,23 +67,30 @@ class named_scope : public scope {
 
     /// Throws `std::bad_alloc`.
     [[nodiscard]] task_details& details() {
-        if (!details_)
-            details_ = std::make_unique<task_details>();
+        if (details_ == nullptr)
+            details_ = new task_details;
         return *details_;
     }
-    [[nodiscard]] const task_details* details_if_any() const noexcept { return details_.get(); }
+    [[nodiscard]] const task_details* details_if_any() const noexcept { return details_; }
 
   protected:
-    explicit named_scope(std::uint32_t number) noexcept : number_(number & largest_number) {}
+    named_scope(std::uint32_t number, promise_base* root, unsigned references) noexcept
+        : scope(root), number_(number & largest_number), references_(references) {}
     ~named_scope() = default;
+    /// Before it is destroyed, see `check_ended`.
+    void dispose() noexcept {
+        check_ended();
+        if (details_ != nullptr) [[unlikely]]
+            delete details_;
+    }
 
   private:
     friend class task_scope;
     static constexpr std::uint32_t largest_number = (1U << 24) - 1;
 
     std::uint32_t number_ : 24;
-    unsigned references_ = 1;
-    std::unique_ptr<task_details> details_;
+    unsigned references_;
+    task_details* details_ = nullptr;
 };
 
 /// Counted by the handles to it and, until it has ended, by its keeper.
@@ -91,9 +98,11 @@ class task_scope : public named_scope, public list_node {
   public:
     void keep() noexcept { ++references_; }
     void release() noexcept {
-        if (--references_ == 0)
+        if (drop_reference())
             destroy();
     }
+    /// Destroys it before anything refers to it.
+    void give_up() noexcept { destroy(); }
 
     [[nodiscard]] scope* parent() const noexcept final { return owner_->owning_scope(); }
     [[nodiscard]] scheduler& home() noexcept final { return owner_->home(); }
@@ -111,9 +120,14 @@ class task_scope : public named_scope, public list_node {
     }
 
   protected:
-    task_scope(task_owner& owner, std::uint32_t number) noexcept
-        : named_scope(number), owner_(&owner) {}
+    /// One of the `references` is its keeper's.
+    task_scope(task_owner& owner, std::uint32_t number, promise_base* root,
+               unsigned references) noexcept
+        : named_scope(number, root, references), owner_(&owner) {}
     ~task_scope() = default;
+
+    /// Whether this was the last reference.
+    [[nodiscard]] bool drop_reference() noexcept { return --references_ == 0; }
 
     /// Takes it from its owner: it has returned, or was stopped.
     void leave_owner() noexcept {

@@ -224,9 +224,9 @@ class stall_watchdog {
         int unchanged = 0;
         std::unique_lock lock(mutex_);
         while (!wake_.wait_for(lock, limit_ / looks_per_limit, [this] { return ended_; })) {
-            const std::uint64_t step = loop_.step_at_work();
-            if (step == 0 || step != last) {
-                last = step;
+            const std::uint64_t now = loop_.progress();
+            if (now == 0 || now != last) {
+                last = now;
                 unchanged = 0;
             } else if (++unchanged == looks_per_limit) {
                 tell_stall();

@@ -126,37 +126,34 @@ template <class T, class Count> class channel_end {
     channel_state<T>* state_ = nullptr;
 };
 
-template <class T> class send_operation final : public put_operation<T, fifo_buffer<T>> {
-    using base = put_operation<T, fifo_buffer<T>>;
+class channel_names {
+  public:
+    static constexpr const char* item = "an item of a channel";
+    static constexpr const char* room = "room in a channel";
+};
+
+template <class T> class channel_send final : public put_awaiter<T, fifo_buffer<T>, channel_names> {
+    using base = put_awaiter<T, fifo_buffer<T>, channel_names>;
 
   public:
-    send_operation(typename base::exchange_type& target, T&& item) noexcept
+    channel_send(typename base::exchange_type& target, T&& item) noexcept
         : base(target, std::move(item)) {}
-    void await_resume() const {
-        if (!this->was_accepted())
+    void await_resume() {
+        if (!this->put())
             throw channel_closed_error();
-    }
-
-  private:
-    [[nodiscard]] std::string describe() const override {
-        return this->exchange().describe_putters("room in a channel");
     }
 };
 
-template <class T> class receive_operation final : public get_operation<T, fifo_buffer<T>> {
-    using base = get_operation<T, fifo_buffer<T>>;
+template <class T>
+class channel_receive final : public get_awaiter<T, fifo_buffer<T>, channel_names> {
+    using base = get_awaiter<T, fifo_buffer<T>, channel_names>;
 
   public:
-    explicit receive_operation(typename base::exchange_type& source) noexcept : base(source) {}
+    explicit channel_receive(typename base::exchange_type& source) noexcept : base(source) {}
     std::optional<T> await_resume() noexcept {
         // Part by part: copied as a whole, right after it was written in parts, it stalls the CPU.
         std::optional<T>& item = this->item();
         return item ? std::optional<T>(std::move(*item)) : std::nullopt;
-    }
-
-  private:
-    [[nodiscard]] std::string describe() const override {
-        return this->exchange().describe_getters("an item of a channel");
     }
 };
 
@@ -186,7 +183,7 @@ class channel_sender : private detail::channel_end<T, typename detail::channel_s
         requires std::constructible_from<T, U>
     [[nodiscard]] auto send(U&& item) const {
         detail::check_item<T, U>();
-        using operation = detail::send_operation<T>;
+        using operation = detail::channel_send<T>;
         return detail::deferred<operation, typename operation::exchange_type&, T>(
             this->state().exchange(), T(std::forward<U>(item)));
     }
@@ -229,7 +226,7 @@ class channel_receiver
     ///     while (auto item = co_await receiver.receive())
     ///         use(*item);
     [[nodiscard]] auto receive() const {
-        using operation = detail::receive_operation<T>;
+        using operation = detail::channel_receive<T>;
         return detail::deferred<operation, typename operation::exchange_type&>(
             this->state().exchange());
     }

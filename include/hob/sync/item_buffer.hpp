@@ -25,49 +25,48 @@ template <class T> class fifo_buffer {
     fifo_buffer() = default;
     fifo_buffer(fifo_buffer&& other) noexcept
         : items_(std::exchange(other.items_, nullptr)), space_(std::exchange(other.space_, 0)),
-          first_(other.first_), size_(std::exchange(other.size_, 0)) {}
+          first_(other.first_), end_(std::exchange(other.end_, other.first_)) {}
     fifo_buffer& operator=(fifo_buffer&&) = delete;
     ~fifo_buffer() {
-        while (size_ != 0)
+        while (size() != 0)
             pop();
         release();
     }
 
-    [[nodiscard]] std::size_t size() const noexcept { return size_; }
+    [[nodiscard]] std::size_t size() const noexcept { return end_ - first_; }
     void make_room() {
-        if (size_ == space_) [[unlikely]]
+        if (size() == space_) [[unlikely]]
             grow();
     }
     void push(T&& item) noexcept {
-        std::construct_at(items_ + at(size_), std::move(item));
-        ++size_;
+        std::construct_at(place(end_), std::move(item));
+        ++end_;
     }
     T pop() noexcept {
-        T* const front = items_ + first_;
+        T* const front = place(first_);
         T item = std::move(*front);
         std::destroy_at(front);
-        first_ = at(1);
-        --size_;
+        ++first_;
         return item;
     }
 
   private:
-    /// The place of the item `offset` behind the first one. The space is a power of two.
-    [[nodiscard]] std::size_t at(std::size_t offset) const noexcept {
-        return (first_ + offset) & (space_ - 1);
+    /// The place of the item with this number. The space is a power of two.
+    [[nodiscard]] T* place(std::size_t number) const noexcept {
+        return items_ + (number & (space_ - 1));
     }
 
     [[gnu::noinline]] void grow() {
         const std::size_t wider = std::max(smallest_buffer, 2 * space_);
         T* const items = std::allocator<T>().allocate(wider);
-        const std::size_t count = size_;
+        const std::size_t count = size();
         for (std::size_t index = 0; index != count; ++index)
             std::construct_at(items + index, pop());
         release();
         items_ = items;
         space_ = wider;
         first_ = 0;
-        size_ = count;
+        end_ = count;
     }
     void release() noexcept {
         if (items_ != nullptr)
@@ -76,8 +75,9 @@ template <class T> class fifo_buffer {
 
     T* items_ = nullptr;
     std::size_t space_ = 0;
+    // Items are numbered in the order in which they came.
     std::size_t first_ = 0;
-    std::size_t size_ = 0;
+    std::size_t end_ = 0;
 };
 
 /// Makes room in a vector for one more element.

@@ -4,6 +4,7 @@
 
 #include <hob/core/awaitable.hpp>
 #include <hob/core/callable.hpp>
+#include <hob/core/late.hpp>
 #include <hob/sync/waiter_list.hpp>
 
 #include <concepts>
@@ -42,10 +43,76 @@ template <class T, class U> consteval void check_item() {
                   "which is copied: `item next{...}; co_await queue.put(next);`");
 }
 
-/// Waits for an item. Ends without one if the exchange is closed and empty.
-template <class T, class Buffer> class get_operation : public waiter {
+/// Waits in the line for an item. Ends without one if the exchange is closed and empty.
+template <class T, class Buffer> class get_operation final : public waiter {
   public:
     using exchange_type = item_exchange<T, Buffer>;
+
+    /// `slot` is empty; `what` says for people what is waited for.
+    get_operation(exchange_type& source, std::optional<T>& slot, const char* what) noexcept
+        : exchange_(source), slot_(slot), what_(what) {}
+
+    void start(promise_base& caller) noexcept {
+        if (!begin(caller))
+            return;
+        if (exchange_.can_get()) {
+            exchange_.take(slot_);
+            complete();
+        } else {
+            exchange_.add(*this);
+        }
+    }
+
+  private:
+    friend exchange_type;
+    [[nodiscard]] std::string describe() const override {
+        return exchange_.describe_getters(what_);
+    }
+
+    exchange_type& exchange_;
+    std::optional<T>& slot_;
+    const char* what_;
+};
+
+/// Waits in the line for room. Ends without having put its item if the exchange is closed.
+template <class T, class Buffer> class put_operation final : public waiter {
+  public:
+    using exchange_type = item_exchange<T, Buffer>;
+
+    put_operation(exchange_type& target, T& item, const char* what) noexcept
+        : exchange_(target), item_(item), what_(what) {}
+
+    void start(promise_base& caller) noexcept {
+        if (!begin(caller))
+            return;
+        if (exchange_.can_put()) {
+            accepted_ = exchange_.accept(item_);
+            complete();
+        } else {
+            exchange_.add(*this);
+        }
+    }
+    [[nodiscard]] bool was_accepted() const noexcept { return accepted_; }
+
+  private:
+    friend exchange_type;
+    [[nodiscard]] std::string describe() const override {
+        return exchange_.describe_putters(what_);
+    }
+
+    exchange_type& exchange_;
+    T& item_;
+    const char* what_;
+    bool accepted_ = false;
+};
+
+/// Gets an item, and waits for one if need be. `Names` says for people what is waited for.
+template <class T, class Buffer, class Names> class get_awaiter : public awaiter_base {
+  public:
+    using exchange_type = item_exchange<T, Buffer>;
+
+    get_awaiter(const get_awaiter&) = delete;
+    get_awaiter& operator=(const get_awaiter&) = delete;
 
     [[nodiscard]] bool await_ready() {
         exchange_.enter();
@@ -55,74 +122,59 @@ template <class T, class Buffer> class get_operation : public waiter {
         return true;
     }
     template <hob_promise Promise>
-    bool await_suspend(std::coroutine_handle<Promise> awaiting) noexcept {
-        if (begin(awaiting.promise())) {
-            if (exchange_.can_get()) {
-                exchange_.take(item_);
-                complete();
-            } else {
-                exchange_.add(*this);
-            }
-        }
-        return true;
+    void await_suspend(std::coroutine_handle<Promise> awaiting) noexcept {
+        waiting_.make(exchange_, item_, Names::item).start(awaiting.promise());
     }
 
   protected:
-    explicit get_operation(exchange_type& source) noexcept : exchange_(source) {}
-    ~get_operation() = default;
+    explicit get_awaiter(exchange_type& source) noexcept : exchange_(source) {}
+    ~get_awaiter() = default;
 
+    /// Empty if the exchange is closed and nothing is left.
     [[nodiscard]] std::optional<T>& item() noexcept { return item_; }
-    [[nodiscard]] exchange_type& exchange() const noexcept { return exchange_; }
 
   private:
-    friend exchange_type;
-
     exchange_type& exchange_;
     std::optional<T> item_;
+    late<get_operation<T, Buffer>> waiting_;
 };
 
-/// Waits for room. Ends without having put its item if the exchange is closed.
-template <class T, class Buffer> class put_operation : public waiter {
+/// Puts an item, and waits for room if need be.
+template <class T, class Buffer, class Names> class put_awaiter : public awaiter_base {
   public:
     using exchange_type = item_exchange<T, Buffer>;
+
+    put_awaiter(const put_awaiter&) = delete;
+    put_awaiter& operator=(const put_awaiter&) = delete;
 
     [[nodiscard]] bool await_ready() {
         exchange_.enter();
         if (!exchange_.can_put())
             return false;
         exchange_.make_room();
-        if (!scheduler::here().spend_budget())
-            return false;
-        accepted_ = exchange_.accept(item_);
-        return true;
+        return scheduler::here().spend_budget();
     }
     template <hob_promise Promise>
-    bool await_suspend(std::coroutine_handle<Promise> awaiting) noexcept {
-        if (begin(awaiting.promise())) {
-            if (exchange_.can_put()) {
-                accepted_ = exchange_.accept(item_);
-                complete();
-            } else {
-                exchange_.add(*this);
-            }
-        }
-        return true;
+    void await_suspend(std::coroutine_handle<Promise> awaiting) noexcept {
+        has_waited_ = true;
+        waiting_.make(exchange_, item_, Names::room).start(awaiting.promise());
     }
 
   protected:
-    put_operation(exchange_type& target, T&& item) noexcept
+    put_awaiter(exchange_type& target, T&& item) noexcept
         : exchange_(target), item_(std::move(item)) {}
-    ~put_operation() = default;
+    ~put_awaiter() = default;
 
-    [[nodiscard]] bool was_accepted() const noexcept { return accepted_; }
-    [[nodiscard]] exchange_type& exchange() const noexcept { return exchange_; }
+    /// False if the exchange is closed.
+    [[nodiscard]] bool put() noexcept {
+        return has_waited_ ? waiting_.get().was_accepted() : exchange_.accept(item_);
+    }
 
   private:
-    friend exchange_type;
-
     exchange_type& exchange_;
     T item_;
-    bool accepted_ = false;
+    bool has_waited_ = false;
+    late<put_operation<T, Buffer>> waiting_;
 };
 
 /// A buffer of limited size and the lines of those who wait for it. While there are items nobody
@@ -163,12 +215,12 @@ template <class T, class Buffer> class item_exchange {
 
     /// Fills `slot` if there is an item. The room goes to the putter that has waited longest.
     void take(std::optional<T>& slot) noexcept {
-        if (buffer_.size() != 0) {
+        if (buffer_.size() != 0) [[likely]] {
             slot.emplace(buffer_.pop());
             if (!putters_.empty()) [[unlikely]]
-                buffer_.push(accept_waiting());
+                refill();
         } else if (!putters_.empty()) {
-            slot.emplace(accept_waiting());
+            take_from_putter(slot);
         }
     }
 
@@ -182,13 +234,10 @@ template <class T, class Buffer> class item_exchange {
         if (closed_) [[unlikely]]
             return false;
         ++accepted_;
-        if (getters_.empty()) {
+        if (getters_.empty()) [[likely]]
             buffer_.push(std::move(item));
-        } else {
-            getter& first = getters_.pop_front();
-            first.item_.emplace(std::move(item));
-            first.wake();
-        }
+        else
+            hand_over(item);
         return true;
     }
 
@@ -229,6 +278,15 @@ template <class T, class Buffer> class item_exchange {
   private:
     [[nodiscard]] bool is_waited_for() const noexcept {
         return !getters_.empty() || !putters_.empty();
+    }
+    [[gnu::noinline]] void hand_over(T& item) noexcept {
+        getter& first = getters_.pop_front();
+        first.slot_.emplace(std::move(item));
+        first.wake();
+    }
+    [[gnu::noinline]] void refill() noexcept { buffer_.push(accept_waiting()); }
+    [[gnu::noinline]] void take_from_putter(std::optional<T>& slot) noexcept {
+        slot.emplace(accept_waiting());
     }
     /// The item of the first putter in line, which has been put now.
     [[nodiscard]] T&& accept_waiting() noexcept {

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <hob/core/awaitable.hpp>
+#include <hob/core/late.hpp>
 #include <hob/sync/waiter_list.hpp>
 
 #include <coroutine>
@@ -42,15 +43,28 @@ class lock_operation final : public mutex_waiter {
   public:
     explicit lock_operation(mutex& target) noexcept : mutex_(target) {}
 
-    [[nodiscard]] inline bool await_ready();
-    template <hob_promise Promise>
-    bool await_suspend(std::coroutine_handle<Promise> awaiting) noexcept;
-    [[nodiscard]] inline mutex_guard await_resume() noexcept;
+    inline void start(promise_base& caller) noexcept;
 
   private:
     [[nodiscard]] inline std::string describe() const override;
 
     mutex& mutex_;
+};
+
+class lock_awaiter final : public awaiter_base {
+  public:
+    explicit lock_awaiter(mutex& target) noexcept : mutex_(target) {}
+
+    [[nodiscard]] inline bool await_ready();
+    template <hob_promise Promise>
+    void await_suspend(std::coroutine_handle<Promise> awaiting) noexcept {
+        waiting_.make(mutex_).start(awaiting.promise());
+    }
+    [[nodiscard]] inline mutex_guard await_resume() noexcept;
+
+  private:
+    mutex& mutex_;
+    late<lock_operation> waiting_;
 };
 
 } // namespace detail
@@ -71,7 +85,7 @@ class mutex {
     /// already got the mutex keeps it, and its guard hands it on.
     /// Throws `usage_error` in a second loop.
     [[nodiscard]] auto lock() noexcept {
-        return detail::deferred<detail::lock_operation, mutex&>(*this);
+        return detail::deferred<detail::lock_awaiter, mutex&>(*this);
     }
     /// A guard that owns the mutex if that is free, and nothing otherwise.
     /// Throws `usage_error` in a second loop.
@@ -81,6 +95,7 @@ class mutex {
 
   private:
     friend class mutex_guard;
+    friend class detail::lock_awaiter;
     friend class detail::lock_operation;
     friend class detail::condition_wait;
     friend class condition_variable;
@@ -138,7 +153,7 @@ class [[nodiscard("a guard that is dropped unlocks at once")]] mutex_guard {
 
   private:
     friend class mutex;
-    friend class detail::lock_operation;
+    friend class detail::lock_awaiter;
     friend class condition_variable;
 
     explicit mutex_guard(mutex& owned) noexcept : mutex_(&owned) {}
@@ -155,7 +170,7 @@ inline mutex_guard mutex::try_lock() {
 
 namespace detail {
 
-inline bool lock_operation::await_ready() {
+inline bool lock_awaiter::await_ready() {
     mutex_.home_.enter();
     if (mutex_.locked_ || !scheduler::here().spend_budget())
         return false;
@@ -163,14 +178,12 @@ inline bool lock_operation::await_ready() {
     return true;
 }
 
-template <hob_promise Promise>
-bool lock_operation::await_suspend(std::coroutine_handle<Promise> awaiting) noexcept {
-    if (begin(awaiting.promise()))
+inline void lock_operation::start(promise_base& caller) noexcept {
+    if (begin(caller))
         mutex_.give_to(*this);
-    return true;
 }
 
-inline mutex_guard lock_operation::await_resume() noexcept {
+inline mutex_guard lock_awaiter::await_resume() noexcept {
     return mutex_guard(mutex_);
 }
 

@@ -24,34 +24,32 @@ class queue_shut_down : public std::runtime_error {
 
 namespace detail {
 
-template <class T, class Buffer> class queue_get final : public get_operation<T, Buffer> {
+class queue_names {
+  public:
+    static constexpr const char* item = "an item of a queue";
+    static constexpr const char* room = "room in a queue";
+};
+
+template <class T, class Buffer>
+class queue_get final : public get_awaiter<T, Buffer, queue_names> {
   public:
     explicit queue_get(item_exchange<T, Buffer>& source) noexcept
-        : get_operation<T, Buffer>(source) {}
+        : get_awaiter<T, Buffer, queue_names>(source) {}
     T await_resume() {
         if (!this->item())
             throw queue_shut_down();
         return *std::move(this->item());
     }
-
-  private:
-    [[nodiscard]] std::string describe() const override {
-        return this->exchange().describe_getters("an item of a queue");
-    }
 };
 
-template <class T, class Buffer> class queue_put final : public put_operation<T, Buffer> {
+template <class T, class Buffer>
+class queue_put final : public put_awaiter<T, Buffer, queue_names> {
   public:
     queue_put(item_exchange<T, Buffer>& target, T&& item) noexcept
-        : put_operation<T, Buffer>(target, std::move(item)) {}
-    void await_resume() const {
-        if (!this->was_accepted())
+        : put_awaiter<T, Buffer, queue_names>(target, std::move(item)) {}
+    void await_resume() {
+        if (!this->put())
             throw queue_shut_down();
-    }
-
-  private:
-    [[nodiscard]] std::string describe() const override {
-        return this->exchange().describe_putters("room in a queue");
     }
 };
 

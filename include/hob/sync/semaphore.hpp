@@ -3,6 +3,7 @@
 #pragma once
 
 #include <hob/core/awaitable.hpp>
+#include <hob/core/late.hpp>
 #include <hob/sync/waiter_list.hpp>
 
 #include <coroutine>
@@ -22,15 +23,28 @@ class acquire_operation final : public waiter {
   public:
     explicit acquire_operation(semaphore& target) noexcept : semaphore_(target) {}
 
-    [[nodiscard]] inline bool await_ready();
-    template <hob_promise Promise>
-    bool await_suspend(std::coroutine_handle<Promise> awaiting) noexcept;
-    [[nodiscard]] inline semaphore_permit await_resume() noexcept;
+    inline void start(promise_base& caller) noexcept;
 
   private:
     [[nodiscard]] inline std::string describe() const override;
 
     semaphore& semaphore_;
+};
+
+class acquire_awaiter final : public awaiter_base {
+  public:
+    explicit acquire_awaiter(semaphore& target) noexcept : semaphore_(target) {}
+
+    [[nodiscard]] inline bool await_ready();
+    template <hob_promise Promise>
+    void await_suspend(std::coroutine_handle<Promise> awaiting) noexcept {
+        waiting_.make(semaphore_).start(awaiting.promise());
+    }
+    [[nodiscard]] inline semaphore_permit await_resume() noexcept;
+
+  private:
+    semaphore& semaphore_;
+    late<acquire_operation> waiting_;
 };
 
 } // namespace detail
@@ -52,7 +66,7 @@ class semaphore {
     /// takes nothing; one that already got its unit keeps it. Throws `usage_error` in a second
     /// loop.
     [[nodiscard]] auto acquire() noexcept {
-        return detail::deferred<detail::acquire_operation, semaphore&>(*this);
+        return detail::deferred<detail::acquire_awaiter, semaphore&>(*this);
     }
     /// A permit for a unit if there is one, and for nothing otherwise.
     /// Throws `usage_error` in a second loop.
@@ -81,6 +95,7 @@ class semaphore {
     }
 
   private:
+    friend class detail::acquire_awaiter;
     friend class detail::acquire_operation;
 
     // Nobody waits while there are units.
@@ -128,7 +143,7 @@ class [[nodiscard("a permit that is dropped releases at once")]] semaphore_permi
 
   private:
     friend class semaphore;
-    friend class detail::acquire_operation;
+    friend class detail::acquire_awaiter;
 
     explicit semaphore_permit(semaphore& owned) noexcept : semaphore_(&owned) {}
 
@@ -145,7 +160,7 @@ inline semaphore_permit semaphore::try_acquire() {
 
 namespace detail {
 
-inline bool acquire_operation::await_ready() {
+inline bool acquire_awaiter::await_ready() {
     semaphore_.home_.enter();
     if (semaphore_.value_ == 0 || !scheduler::here().spend_budget())
         return false;
@@ -153,20 +168,18 @@ inline bool acquire_operation::await_ready() {
     return true;
 }
 
-template <hob_promise Promise>
-bool acquire_operation::await_suspend(std::coroutine_handle<Promise> awaiting) noexcept {
-    if (begin(awaiting.promise())) {
-        if (semaphore_.value_ == 0) {
-            semaphore_.line_.push_back(*this);
-        } else {
-            --semaphore_.value_;
-            complete();
-        }
+inline void acquire_operation::start(promise_base& caller) noexcept {
+    if (!begin(caller))
+        return;
+    if (semaphore_.value_ == 0) {
+        semaphore_.line_.push_back(*this);
+    } else {
+        --semaphore_.value_;
+        complete();
     }
-    return true;
 }
 
-inline semaphore_permit acquire_operation::await_resume() noexcept {
+inline semaphore_permit acquire_awaiter::await_resume() noexcept {
     return semaphore_permit(semaphore_);
 }
 
