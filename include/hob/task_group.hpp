@@ -273,8 +273,7 @@ class started_task final : public unjoined_task_base<started_result<Body, Value>
                            public task_status<Value> {
   public:
     started_task(task_owner& owner, std::uint32_t number, Body&& body)
-        : unjoined_task_base<started_result<Body, Value>>(owner, number, nullptr,
-                                                          keeper_and_operation),
+        : unjoined_task_base<started_result<Body, Value>>(owner, number, nullptr, 1),
           body_(std::move(body)) {}
 
     using task_status<Value>::value;
@@ -282,8 +281,6 @@ class started_task final : public unjoined_task_base<started_result<Body, Value>
     [[nodiscard]] auto call_body() { return body_(static_cast<task_status<Value>&>(*this)); }
 
   private:
-    static constexpr unsigned keeper_and_operation = 2; // refer to it
-
     ~started_task() = default;
     void destroy() noexcept override {
         this->dispose();
