@@ -90,6 +90,22 @@ hob::task<> limited(long depth) {
         co_await hob::timeout(1h, limited(depth - 1));
 }
 
+/// Starts tasks that start tasks, each from a function that takes much of the native stack itself.
+void start_eagerly(long depth, long& started);
+hob::task<> eager(long depth, long& started) {
+    start_eagerly(depth, started);
+    co_return;
+}
+void start_eagerly(long depth, long& started) {
+    volatile char scratch[4096];
+    scratch[0] = 1;
+    ++started;
+    if (depth != 0)
+        hob::create_task(eager(depth - 1, started), hob::eager);
+    // Read afterwards, so that it is there meanwhile.
+    require(scratch[0] == 1, "scratch");
+}
+
 hob::task<> test_loop() {
     require(co_await loop(million, 0) == million, "loop");
     require(co_await loop(million / 10, 3) == million / 10, "loop with yields");
@@ -102,6 +118,12 @@ hob::task<> test_chain(long depth) {
     require(co_await chain(depth, true) == depth, "chain that suspends");
     require(co_await gathering(depth / 100) == 1, "chain of gathers");
     co_await limited(depth / 100);
+}
+hob::task<> test_eager(long depth) {
+    long started = 0;
+    start_eagerly(depth, started);
+    while (started <= depth)
+        co_await hob::yield();
 }
 hob::task<> test_throw(long depth) {
     for (const bool suspend : {false, true}) {
@@ -186,6 +208,7 @@ int main(int count, char** arguments) {
         on_small_stack([] {
             hob::run(test_loop());
             hob::run(test_chain(million));
+            hob::run(test_eager(1000));
             hob::run(test_destroy(million / 10));
         });
     else

@@ -10,6 +10,7 @@
 #include <hob/task_group.hpp>
 
 #include <algorithm>
+#include <chrono>
 #include <memory>
 #include <string>
 #include <vector>
@@ -62,6 +63,23 @@ TEST_CASE("current_task is right across interleaving and restored after nested s
     };
     program.run(main());
     CHECK_FALSE(hob::current_task());
+}
+
+TEST_CASE("the report of a slow step is no part of the task that was slow", "[current]") {
+    test::program program;
+    hob::event_loop& loop = program.loop();
+    int reports = 0;
+    bool in_task = false;
+    loop.set_exception_handler([&](const hob::exception_context&) {
+        ++reports;
+        in_task = in_task || hob::current_task();
+    });
+    loop.set_debug(true);
+    loop.set_slow_step(std::chrono::nanoseconds(0));
+    auto main = []() -> hob::task<> { co_await hob::yield(); };
+    program.run(main());
+    CHECK(reports >= 2);
+    CHECK_FALSE(in_task);
 }
 
 TEST_CASE("a task is the current one while it is being unwound", "[current]") {
