@@ -16,6 +16,7 @@
 namespace hob {
 namespace detail {
 
+/// Tells a handle that the reference it is made from has been counted already.
 struct adopt_reference_t {
     explicit adopt_reference_t() = default;
 };
@@ -67,6 +68,7 @@ class join_operation final : public operation, public task_watcher {
     explicit join_operation(joinable_task& target) noexcept : target_(target) {}
 
     /// Throws `usage_error`.
+    // Inlined always, so that the operation is written once, when it is made.
     [[gnu::always_inline]] void start(promise_base& waiter) {
         // Most tasks are kept by the loop itself, and joined before they run: what has not run yet
         // awaits nobody.
@@ -247,6 +249,7 @@ inline constexpr eager_t eager{};
 /// completes all the same, its result is delivered and the stop comes at the next suspension.
 /// Then its frames are destroyed, innermost first; destructors run, `catch` blocks do not.
 template <class T> [[gnu::always_inline]] inline task_handle<T> create_task(task<T> coroutine) {
+    // Inlined always: the task need not go through memory then, which the benchmarks show.
     detail::reactor& loop = detail::reactor::current();
     return task_handle<T>(
         detail::spawn<detail::task_record<T>>(loop, loop, loop.tasks(), coroutine, false),
