@@ -8,7 +8,6 @@
 #include <coroutine>
 #include <exception>
 #include <optional>
-#include <source_location>
 #include <string>
 #include <type_traits>
 #include <utility>

@@ -12,7 +12,6 @@
 #include <exception>
 #include <memory>
 #include <new>
-#include <source_location>
 #include <string>
 #include <type_traits>
 #include <utility>

@@ -102,32 +102,23 @@ class join_operation final : public operation, public task_watcher {
 };
 
 /// Keeps the task that is awaited.
-template <class T> class join_awaiter_base : public awaiter_base {
+template <class T> class join_awaiter_base : public late_awaiter<join_operation, task_record<T>> {
   public:
-    join_awaiter_base(const join_awaiter_base&) = delete;
-    join_awaiter_base& operator=(const join_awaiter_base&) = delete;
-
     [[nodiscard]] bool await_ready() const noexcept {
-        return target_.is_done() && scheduler::here().spend_budget();
-    }
-    template <hob_promise Promise> void await_suspend(std::coroutine_handle<Promise> awaiting) {
-        waiting_.make(target_).start(awaiting.promise());
+        return this->target().is_done() && scheduler::here().spend_budget();
     }
 
   protected:
     /// Takes over one reference.
-    explicit join_awaiter_base(task_record<T>& target) noexcept : target_(target) {}
-    ~join_awaiter_base() { target_.release(); }
+    explicit join_awaiter_base(task_record<T>& target) noexcept
+        : late_awaiter<join_operation, task_record<T>>(target) {}
+    ~join_awaiter_base() { this->target().release(); }
 
     /// Throws if the task has failed or was cancelled.
     [[nodiscard]] task_record<T>& joined() {
-        target_.require_success();
-        return target_;
+        this->target().require_success();
+        return this->target();
     }
-
-  private:
-    task_record<T>& target_;
-    late<join_operation> waiting_;
 };
 
 /// For a handle that others may share: the value stays in the task.

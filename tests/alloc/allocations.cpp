@@ -264,7 +264,7 @@ TEST_CASE("ten thousand live tasks allocate by the chunk", "[alloc]") {
 #else
 
 TEST_CASE("allocations are counted in builds without sanitizers", "[alloc]") {
-    SUCCEED();
+    WARN("skipped: under a sanitizer the frame pool steps aside, so that every frame is allocated");
 }
 
 #endif

@@ -8,7 +8,6 @@
 #include <bit>
 #include <concepts>
 #include <coroutine>
-#include <cstdint>
 #include <source_location>
 
 namespace hob::detail {

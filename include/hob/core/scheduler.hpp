@@ -10,7 +10,6 @@
 
 #include <cstdint>
 #include <exception>
-#include <utility>
 
 namespace hob::detail {
 

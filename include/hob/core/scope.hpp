@@ -46,7 +46,7 @@ class waited_for {
 
 /// What a spawned task, a `timeout`, a `shield`, or one branch of a `gather` runs in. Lives in the
 /// awaiter or in the record of the task. `cancel` goes down the tree through what is waited for;
-/// outcomes come up through `finished` and `stopped`.
+/// outcomes come up through `finished` and `unwound`.
 ///
 /// Cancelling marks the scope and puts it into the ready queue; the loop's own turn then asks the
 /// operation to end, and unwinds the frames when it has. So no user code runs on the stack of

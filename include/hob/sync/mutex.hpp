@@ -51,20 +51,11 @@ class lock_operation final : public mutex_waiter {
     mutex& mutex_;
 };
 
-class lock_awaiter final : public awaiter_base {
+class lock_awaiter final : public late_awaiter<lock_operation, mutex> {
   public:
-    explicit lock_awaiter(mutex& target) noexcept : mutex_(target) {}
-
+    using late_awaiter::late_awaiter;
     [[nodiscard]] inline bool await_ready();
-    template <hob_promise Promise>
-    void await_suspend(std::coroutine_handle<Promise> awaiting) noexcept {
-        waiting_.make(mutex_).start(awaiting.promise());
-    }
     [[nodiscard]] inline mutex_guard await_resume() noexcept;
-
-  private:
-    mutex& mutex_;
-    late<lock_operation> waiting_;
 };
 
 } // namespace detail
@@ -171,10 +162,10 @@ inline mutex_guard mutex::try_lock() {
 namespace detail {
 
 inline bool lock_awaiter::await_ready() {
-    mutex_.home_.enter();
-    if (mutex_.locked_ || !scheduler::here().spend_budget())
+    target().home_.enter();
+    if (target().locked_ || !scheduler::here().spend_budget())
         return false;
-    mutex_.locked_ = true;
+    target().locked_ = true;
     return true;
 }
 
@@ -184,7 +175,7 @@ inline void lock_operation::start(promise_base& caller) noexcept {
 }
 
 inline mutex_guard lock_awaiter::await_resume() noexcept {
-    return mutex_guard(mutex_);
+    return mutex_guard(target());
 }
 
 inline std::string lock_operation::describe() const {

@@ -31,20 +31,11 @@ class acquire_operation final : public waiter {
     semaphore& semaphore_;
 };
 
-class acquire_awaiter final : public awaiter_base {
+class acquire_awaiter final : public late_awaiter<acquire_operation, semaphore> {
   public:
-    explicit acquire_awaiter(semaphore& target) noexcept : semaphore_(target) {}
-
+    using late_awaiter::late_awaiter;
     [[nodiscard]] inline bool await_ready();
-    template <hob_promise Promise>
-    void await_suspend(std::coroutine_handle<Promise> awaiting) noexcept {
-        waiting_.make(semaphore_).start(awaiting.promise());
-    }
     [[nodiscard]] inline semaphore_permit await_resume() noexcept;
-
-  private:
-    semaphore& semaphore_;
-    late<acquire_operation> waiting_;
 };
 
 } // namespace detail
@@ -161,10 +152,10 @@ inline semaphore_permit semaphore::try_acquire() {
 namespace detail {
 
 inline bool acquire_awaiter::await_ready() {
-    semaphore_.home_.enter();
-    if (semaphore_.value_ == 0 || !scheduler::here().spend_budget())
+    target().home_.enter();
+    if (target().value_ == 0 || !scheduler::here().spend_budget())
         return false;
-    --semaphore_.value_;
+    --target().value_;
     return true;
 }
 
@@ -180,7 +171,7 @@ inline void acquire_operation::start(promise_base& caller) noexcept {
 }
 
 inline semaphore_permit acquire_awaiter::await_resume() noexcept {
-    return semaphore_permit(semaphore_);
+    return semaphore_permit(target());
 }
 
 inline std::string acquire_operation::describe() const {
