@@ -121,6 +121,24 @@ class interrupt_guard {
     cancel_order* order_ = nullptr;
 };
 
+/// Makes the loop look up when its main task has ended.
+class end_watch final : public task_watcher {
+  public:
+    end_watch(reactor& loop, joinable_task& main) noexcept : loop_(loop), main_(main) {
+        main.add_watcher(*this);
+    }
+    ~end_watch() {
+        if (is_linked())
+            main_.remove_watcher(*this);
+    }
+
+  private:
+    void task_ended() noexcept override { loop_.set(reactor::duty::return_soon); }
+
+    reactor& loop_;
+    joinable_task& main_;
+};
+
 } // namespace detail
 
 /// Keeps a loop for several runs: asyncio's Runner. The destructor closes the loop, which cancels
@@ -167,6 +185,7 @@ class runner {
     /// Returns whether Ctrl-C cancelled the task.
     bool run_to_end(detail::joinable_task& main) {
         const auto ended = [&main] { return main.is_done(); };
+        detail::end_watch watch(*loop_, main);
         if (!handle_interrupt_) {
             loop_->run_until(ended, true);
             return false;

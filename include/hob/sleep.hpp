@@ -47,12 +47,16 @@ class [[nodiscard("a yield does nothing until it is awaited")]] yield_awaiter
   public:
     static constexpr bool await_ready() noexcept { return false; }
     template <hob_promise Promise>
-    static void await_suspend(std::coroutine_handle<Promise> awaiting) noexcept {
+    static bool await_suspend(std::coroutine_handle<Promise> awaiting) noexcept {
         promise_base& waiter = awaiting.promise();
+        reactor& loop = reactor::here();
         if (waiter.owner().is_cancelled()) [[unlikely]]
             waiter.owner().stop_at(waiter);
+        else if (loop.may_skip_turn())
+            return false;
         else
-            scheduler::here().push(waiter);
+            loop.push(waiter);
+        return true;
     }
     static constexpr void await_resume() noexcept {}
 };

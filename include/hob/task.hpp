@@ -24,7 +24,7 @@ namespace detail {
 
 /// Tells the exception handler, in debug mode, of a task that nobody awaited.
 [[gnu::cold]] inline void report_never_awaited(promise_base& never) noexcept {
-    if (current_scheduler == nullptr || !current_scheduler->debug)
+    if (current_scheduler == nullptr || !current_scheduler->has(scheduler::duty::debug))
         return;
     try {
         const std::string what =

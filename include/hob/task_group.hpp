@@ -268,17 +268,24 @@ namespace detail {
 template <class Body, class Value>
 using started_result = typename std::invoke_result_t<Body&, task_status<Value>&>::value_type;
 
+/// A base, so that it is made first: moving it may throw, and what the task has inherited would be
+/// lost then.
+template <class Body> struct started_body {
+    Body body;
+};
+
 template <class Body, class Value>
-class started_task final : public unjoined_task_base<started_result<Body, Value>>,
+class started_task final : private started_body<Body>,
+                           public unjoined_task_base<started_result<Body, Value>>,
                            public task_status<Value> {
   public:
-    started_task(task_owner& owner, std::uint32_t number, Body&& body)
-        : unjoined_task_base<started_result<Body, Value>>(owner, number, nullptr, 1),
-          body_(std::move(body)) {}
+    started_task(task_owner& owner, task_origin origin, Body&& callable)
+        : started_body<Body>{std::move(callable)},
+          unjoined_task_base<started_result<Body, Value>>(owner, origin, nullptr, 1) {}
 
     using task_status<Value>::value;
     using task_status<Value>::is_started;
-    [[nodiscard]] auto call_body() { return body_(static_cast<task_status<Value>&>(*this)); }
+    [[nodiscard]] auto call_body() { return this->body(static_cast<task_status<Value>&>(*this)); }
 
   private:
     ~started_task() = default;
@@ -289,8 +296,6 @@ class started_task final : public unjoined_task_base<started_result<Body, Value>
     void hand_over() noexcept override {
         static_cast<start_operation<Body, Value>&>(this->keeper()).child_is_ready();
     }
-
-    Body body_;
 };
 
 /// Keeps the child until it is ready.
@@ -312,10 +317,7 @@ class start_operation final : public operation, public task_owner {
         if (!begin(awaiting.promise()))
             return true;
         try {
-            auto* const child = new child_type(*this, loop.next_task_number(), std::move(body_));
-            if (context::is_used()) [[unlikely]]
-                inherit_context(*child);
-            child_ = child;
+            child_ = new child_type(*this, originate(loop), std::move(body_));
             auto coroutine = child_->call_body();
             require_root(coroutine);
             children_.push_back(*child_);

@@ -126,6 +126,7 @@ class event_loop final : private detail::reactor {
     void stop() {
         require_usable();
         stopping_ = true;
+        set(duty::return_soon);
     }
     [[nodiscard]] bool is_running() const noexcept { return running_loop_; }
     [[nodiscard]] bool is_closed() const noexcept { return closed_; }
@@ -146,8 +147,8 @@ class event_loop final : private detail::reactor {
     void set_exception_handler(exception_handler handler) { handler_ = std::move(handler); }
     /// Reports tasks that are destroyed before they were awaited, and steps longer than
     /// `slow_step`.
-    void set_debug(bool on) noexcept { debug = on; }
-    [[nodiscard]] bool get_debug() const noexcept { return debug; }
+    void set_debug(bool on) noexcept { set(duty::debug, on); }
+    [[nodiscard]] bool get_debug() const noexcept { return has(duty::debug); }
     /// How long one step of a task may take in debug mode before it is reported; 100 ms at first.
     void set_slow_step(std::chrono::nanoseconds limit) noexcept { slow_step_ = limit; }
 
@@ -181,7 +182,7 @@ class event_loop final : private detail::reactor {
         const auto stuck = [&] { return detect_deadlock && is_stuck(); };
         bool ended = false;
         do {
-            turn(finished, [&] { return !(ended = finished()) && !stuck(); });
+            turn([&] { return !(ended = finished()) && !stuck(); });
             if (fatal_)
                 std::rethrow_exception(std::exchange(fatal_, nullptr));
             ended = ended || finished();
@@ -217,7 +218,8 @@ class event_loop final : private detail::reactor {
             : loop_(loop), outer_(std::exchange(detail::current_scheduler,
                                                 static_cast<detail::scheduler*>(&loop))) {
             loop.running_loop_ = true;
-            loop.leaving_ = false;
+            loop.set(duty::return_soon, loop.stopping_);
+            loop.set(duty::leave, false);
             loop.note_stack();
             loop.set_awake(true);
         }
@@ -253,8 +255,10 @@ class event_loop final : private detail::reactor {
             return !tasks().empty() && !is_ready() && !is_stuck();
         };
         cancel_each();
+        // What is left in the ready queue is discarded then, not run.
+        set(duty::return_soon);
         while (!tasks().empty() && !is_forked()) {
-            turn([this] { return tasks().empty(); }, cancel_each);
+            turn(cancel_each);
             if (!tasks().empty() && is_stuck()) {
                 deliver_report({"tasks that nothing can stop are left behind when their loop "
                                 "closes",
@@ -266,7 +270,7 @@ class event_loop final : private detail::reactor {
             if (fatal_) {
                 report("an exception ended a task while its loop was closing", nullptr,
                        std::exchange(fatal_, nullptr), nullptr);
-                leaving_ = false;
+                set(duty::leave, false);
             }
         }
     }
@@ -351,7 +355,7 @@ class event_loop final : private detail::reactor {
         std::fputs(text.c_str(), stderr);
     }
     void fail(std::exception_ptr error) noexcept override {
-        leave();
+        set(duty::leave);
         // Told once, however many tasks it goes through.
         if (error == last_fatal_)
             return;

@@ -29,7 +29,7 @@ class frame_pool {
     static constexpr std::size_t chunk_size = 64 * 1024;
 
     /// Returns `size` bytes aligned to 16. Throws `std::bad_alloc`.
-    [[nodiscard]] static void* allocate(std::size_t size) {
+    [[nodiscard, gnu::always_inline]] static void* allocate(std::size_t size) {
 #if !defined(HOB_DETAIL_PLAIN_FRAMES)
         if (size <= largest_pooled) [[likely]] {
             const std::size_t index = class_of(size);
@@ -38,24 +38,20 @@ class frame_pool {
                 pool.free_[index] = block->next;
                 return block;
             }
-            return pool.refill(index);
+            return refill(index);
         }
 #endif
         return ::operator new(size);
     }
 
     /// Takes back what `allocate(size)` returned, on any thread.
-    static void deallocate(void* memory, [[maybe_unused]] std::size_t size) noexcept {
+    [[gnu::always_inline]] static void deallocate(void* memory,
+                                                  [[maybe_unused]] std::size_t size) noexcept {
 #if !defined(HOB_DETAIL_PLAIN_FRAMES)
         if (size <= largest_pooled) [[likely]] {
-            frame_pool& pool = local();
-            if (!pool.registered_) [[unlikely]]
-                pool.register_exit();
-            const std::size_t index = class_of(size);
-            free_block* const block = ::new (memory) free_block;
-            block->next = pool.free_[index];
-            pool.free_[index] = block;
-            return;
+            if (!local().registered_) [[unlikely]]
+                return deallocate_first(memory, class_of(size));
+            return local().put(memory, class_of(size));
         }
 #endif
         ::operator delete(memory);
@@ -101,14 +97,29 @@ class frame_pool {
         return *instance;
     }
 
+    // Apart from the rest, and without the pool, which then need not be at hand for it.
+    [[gnu::cold, gnu::noinline]] static void* refill(std::size_t index) {
+        return local().take_from_chunk(index);
+    }
+
+    [[gnu::always_inline]] void put(void* memory, std::size_t index) noexcept {
+        free_block* const block = ::new (memory) free_block;
+        block->next = free_[index];
+        free_[index] = block;
+    }
     /// Also a thread that only frees leaves its lists to the others.
-    [[gnu::noinline]] void register_exit() noexcept {
+    [[gnu::cold, gnu::noinline]] static void deallocate_first(void* memory,
+                                                              std::size_t index) noexcept {
+        local().register_exit();
+        local().put(memory, index);
+    }
+    void register_exit() noexcept {
         static thread_local thread_exit at_exit;
         at_exit.pool = this;
         registered_ = true;
     }
 
-    [[gnu::noinline]] void* refill(std::size_t index) {
+    void* take_from_chunk(std::size_t index) {
         register_exit();
         const std::size_t block_size = (index == 0 ? 1 : index) * granularity;
         depot& common = shared();

@@ -53,8 +53,6 @@ template <class T> class generator_task final : public task_scope {
     [[nodiscard]] static generator_task& make(generator_promise_base& root) {
         reactor& loop = reactor::current();
         auto* const made = new generator_task(loop, root);
-        if (context::is_used()) [[unlikely]]
-            inherit_context(*made);
         loop.tasks().push_back(*made);
         return *made;
     }
@@ -114,8 +112,8 @@ template <class T> class generator_task final : public task_scope {
   private:
     static constexpr unsigned loop_and_generator = 2; // refer to it
 
-    generator_task(reactor& loop, promise_base& root) noexcept
-        : task_scope(loop, loop.next_task_number(), nullptr, loop_and_generator), output_(*this),
+    generator_task(reactor& loop, promise_base& root)
+        : task_scope(loop, originate(loop), nullptr, loop_and_generator), output_(*this),
           root_(&root) {}
     ~generator_task() = default;
 

@@ -24,7 +24,7 @@ using source_pointer = decltype(__builtin_source_location());
 class promise_base : public ready_node {
   public:
     [[nodiscard]] static void* operator new(std::size_t size) { return frame_pool::allocate(size); }
-    static void operator delete(void* frame, std::size_t size) noexcept {
+    [[gnu::always_inline]] static void operator delete(void* frame, std::size_t size) noexcept {
         // To the scheduler, one that was destroyed looks like one that has returned.
         void*& resume = *static_cast<void**>(frame);
         if (resume != nullptr)

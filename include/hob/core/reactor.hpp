@@ -140,14 +140,27 @@ class reactor : public scheduler, public task_owner, private registered_loop {
             visit(*node);
     }
 
+    /// Whether the next turn would do nothing, so that a task which yields may go on at once.
+    [[nodiscard, gnu::always_inline]] bool may_skip_turn() noexcept {
+        return ready_.empty() && has_nothing_else() && spend_budget();
+    }
+    /// If the next turn would do nothing but run `node`, which is in the ready queue, takes the
+    /// node: the caller runs it inside the step at hand.
+    [[nodiscard, gnu::always_inline]] bool take_turn_of(ready_node& node) noexcept {
+        if (ready_.front() != &node || ready_.back() != &node || !has_nothing_else() ||
+            !may_nest() || !spend_budget())
+            return false;
+        ready_.pop();
+        return true;
+    }
+
   protected:
     ~reactor() = default;
 
     /// One turn; or several, while there is neither a timer nor an operation that a turn would have
-    /// to look after, and not `finished()`. If then nothing is ready and `may_sleep()` holds, waits
-    /// until something happens.
-    template <class Finished, class MaySleep>
-    void turn(Finished&& finished, MaySleep&& may_sleep) noexcept {
+    /// to look after, and nobody wants the loop back. If then nothing is ready and `may_sleep()`
+    /// holds, waits until something happens.
+    template <class MaySleep> void turn(MaySleep&& may_sleep) noexcept {
         do {
             ++turns_;
             if (!inbox_->empty())
@@ -155,13 +168,13 @@ class reactor : public scheduler, public task_owner, private registered_loop {
             if (!ready_.empty()) [[likely]]
                 run_ready();
             run_urgent();
-        } while (!ready_.empty() && !has_duties() && !finished());
+        } while (!ready_.empty() && !has_duties());
         set_running(nullptr);
         if (!timers_.empty()) {
             fire_timers();
             run_urgent();
         }
-        exchange_with_kernel(ready_.empty() && !leaving_ && may_sleep());
+        exchange_with_kernel(ready_.empty() && !has(duty::leave) && may_sleep());
     }
 
     [[nodiscard]] bool is_ready() const noexcept { return !ready_.empty() || !urgent_.empty(); }
@@ -177,7 +190,7 @@ class reactor : public scheduler, public task_owner, private registered_loop {
             drain_backlog();
             enter(false, time_point::max());
             take_completions();
-        } while (has_entries_);
+        } while (has(duty::submission));
     }
 
     /// Makes posts from other threads and signal handlers wake the loop.
@@ -200,11 +213,11 @@ class reactor : public scheduler, public task_owner, private registered_loop {
             ready_node& node = ready_.pop();
             ran = &node;
             steps_.increment();
-            if (debug) [[unlikely]]
+            if (has(duty::debug)) [[unlikely]]
                 run_timed(node);
             else
                 run(node);
-        } while (ran != last && !leaving_);
+        } while (ran != last && !has(duty::leave));
     }
 
     void run_urgent() noexcept {
@@ -227,8 +240,6 @@ class reactor : public scheduler, public task_owner, private registered_loop {
     /// `run` in debug mode, which looks at how long it takes.
     virtual void run_timed(ready_node& node) noexcept = 0;
 
-    /// Makes the turn at hand end after this step: a fatal error.
-    void leave() noexcept { leaving_ = true; }
     /// The loop begins or ceases to run.
     void set_awake(bool awake) noexcept { is_awake_.store(awake, std::memory_order_relaxed); }
 
@@ -238,8 +249,6 @@ class reactor : public scheduler, public task_owner, private registered_loop {
 
     /// The kernel refused a call for good.
     virtual void ring_broke(int error) noexcept = 0;
-
-    bool leaving_ = false;
 
   private:
     static constexpr std::chrono::microseconds watching_time{10};
@@ -262,7 +271,7 @@ class reactor : public scheduler, public task_owner, private registered_loop {
     }
 
     [[nodiscard]] io_uring_sqe& next_entry() noexcept {
-        has_entries_ = true;
+        set(duty::submission);
         if (backlog_.empty()) [[likely]]
             if (io_uring_sqe* const entry = ring_->next_sqe()) [[likely]]
                 return *entry;
@@ -304,8 +313,12 @@ class reactor : public scheduler, public task_owner, private registered_loop {
 
     [[nodiscard]] bool has_duties() const noexcept {
         // Without a branch for each.
-        return (in_flight_ | timers_.size() | std::size_t{has_entries_} | std::size_t{leaving_}) !=
-               0;
+        return (in_flight_ | timers_.size() | duties()) != 0;
+    }
+
+    /// Besides what is in the ready queue, nothing waits for this step to end.
+    [[nodiscard, gnu::always_inline]] bool has_nothing_else() const noexcept {
+        return urgent_.empty() && inbox_->empty() && !has_duties();
     }
 
     void fire_timers() noexcept {
@@ -326,7 +339,7 @@ class reactor : public scheduler, public task_owner, private registered_loop {
         drain_backlog();
         const bool sleep = may_sleep && !ring_->has_completions() &&
                            (expected_posts_ == 0 || !post_comes_soon()) && inbox_->prepare_sleep();
-        if (sleep || has_entries_ || ring_->has_hidden_completions()) {
+        if (sleep || has(duty::submission) || ring_->has_hidden_completions()) {
             enter(sleep, timers_.empty() ? time_point::max() : timers_.next_deadline());
             if (sleep)
                 inbox_->awake();
@@ -368,7 +381,7 @@ class reactor : public scheduler, public task_owner, private registered_loop {
         const int error = ring_->enter(wait, deadline);
         if (wait)
             set_awake(true);
-        has_entries_ = ring_->queued() != 0 || !backlog_.empty();
+        set(duty::submission, ring_->queued() != 0 || !backlog_.empty());
         if (error != 0) [[unlikely]]
             entering_failed(error);
     }
@@ -435,7 +448,6 @@ class reactor : public scheduler, public task_owner, private registered_loop {
     std::deque<io_uring_sqe> backlog_;
     std::size_t in_flight_ = 0;
     std::size_t expected_posts_ = 0;
-    bool has_entries_ = false; ///< the kernel has not seen all of them
     std::uint32_t tasks_made_ = 0;
     std::uint64_t turns_ = 0;
     event_count steps_;

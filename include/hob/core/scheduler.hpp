@@ -36,7 +36,7 @@ class scheduler {
     scheduler& operator=(const scheduler&) = delete;
 
     /// The scheduler of the running loop. Throws `no_running_loop_error` when there is none.
-    [[nodiscard]] static scheduler& current() {
+    [[nodiscard, gnu::always_inline]] static scheduler& current() {
         scheduler* const found = current_scheduler;
         if (found == nullptr) [[unlikely]]
             throw no_running_loop_error();
@@ -62,9 +62,14 @@ class scheduler {
     /// Resumes a coroutine from inside a step of another one, with a trampoline of its own.
     void resume_nested(promise_base& coroutine) noexcept {
         promise_base* const outer = running_;
+        const bool outer_is_nested = has(duty::outer_step);
+        set(duty::outer_step);
         bounce(coroutine);
+        set(duty::outer_step, outer_is_nested);
         running_ = outer;
     }
+    /// Resumes a coroutine, and says whether it has returned.
+    [[nodiscard, gnu::always_inline]] bool step(promise_base& coroutine) noexcept;
 
     /// Makes the running trampoline go on with `child`, too deep to be started inside its caller's
     /// step.
@@ -110,11 +115,30 @@ class scheduler {
     /// Which frames the exception at hand has left.
     exception_trace trace;
 
-    /// Debug mode: reports tasks that were never awaited, and slow steps.
-    bool debug = false;
+    /// What keeps the loop from going from one step straight to the next. In one word, because
+    /// every turn asks for all of them at once.
+    enum class duty : unsigned {
+        submission = 1,  ///< the kernel has not seen all entries
+        return_soon = 2, ///< somebody wants the loop back after the turn at hand
+        leave = 4,       ///< the same after the step at hand: a fatal error
+        outer_step = 8,  ///< the step at hand is inside one that goes on when it ends
+        debug = 16       ///< reports tasks that were never awaited, and slow steps
+    };
+    [[nodiscard]] bool has(duty asked) const noexcept {
+        return (duties_ & static_cast<unsigned>(asked)) != 0;
+    }
+    void set(duty changed, bool on = true) noexcept {
+        if (on)
+            duties_ |= static_cast<unsigned>(changed);
+        else
+            duties_ &= ~static_cast<unsigned>(changed);
+    }
 
   protected:
     ~scheduler() = default;
+
+    /// All of them: 0 if there are none.
+    [[nodiscard]] unsigned duties() const noexcept { return duties_; }
 
     /// The loop begins to run on this stack.
     void note_stack() noexcept { stack_limit_ = stack_pointer() - inline_stack; }
@@ -125,13 +149,12 @@ class scheduler {
   private:
     /// The trampoline. Leaves the coroutine that ran last in `running_`.
     void bounce(promise_base& first) noexcept;
-    /// Resumes it, and says whether it has returned.
-    bool step(promise_base& coroutine) noexcept;
 
     promise_base* next_ = nullptr;
     promise_base* running_ = nullptr;
     std::uintptr_t stack_limit_ = 0;
     unsigned budget_ = budget_per_step;
+    unsigned duties_ = 0;
 };
 
 } // namespace hob::detail

@@ -60,6 +60,8 @@ class scope : public ready_callback {
     [[nodiscard]] bool is_started() const noexcept {
         return state_ != state::unstarted && state_ != state::refused;
     }
+    /// Neither started nor cancelled.
+    [[nodiscard]] bool is_unstarted() const noexcept { return state_ == state::unstarted; }
     /// It has a coroutine, which may not have run yet.
     [[nodiscard]] bool is_alive() const noexcept {
         return !is_done() && (state_ != state::unstarted || frame_ != nullptr);
@@ -185,21 +187,35 @@ class scope : public ready_callback {
         enqueue(scheduler::here());
     }
 
-    /// Tells the outcome, when no step of its coroutines is on the stack any more.
-    void root_returned(promise_base& root) noexcept {
+    /// Its first step comes, and it is in the ready queue no more. Returns the root.
+    [[nodiscard]] promise_base& begin_running() noexcept {
+        clear_flag(queued_flag);
+        state_ = state::running;
+        return *frame_;
+    }
+    /// The root has returned. False if the end has to wait.
+    [[nodiscard]] bool may_end(promise_base& root) noexcept {
         // The ready queue still holds a scope that was cancelled in its last step.
         if (is_queued()) [[unlikely]] {
             frame_ = &root;
             state_ = state::ending;
-            return;
+            return false;
         }
         state_ = state::done;
-        finished(root);
+        return true;
+    }
+    /// Tells the outcome, when no step of its coroutines is on the stack any more.
+    void root_returned(promise_base& root) noexcept {
+        if (may_end(root))
+            finished(root);
     }
 
   protected:
     /// `root` is the first coroutine of the chain, which can also be told when it starts.
-    explicit scope(promise_base* root = nullptr) noexcept : frame_(root) {}
+    explicit scope(promise_base* root = nullptr, std::uint32_t number = 0,
+                   std::uint32_t references = 0) noexcept
+        : frame_(root), state_(state::unstarted), number_(number & largest_number),
+          references_(references) {}
     ~scope() = default;
     /// Before it is destroyed. Not in the destructor, which would then set the table of virtual
     /// functions once more: of a task that lives for some nanoseconds, one notices.
@@ -218,6 +234,7 @@ class scope : public ready_callback {
   private:
     static constexpr std::uintptr_t cancelled_flag = first_flag;
     static constexpr std::uintptr_t queued_flag = second_flag;
+    static constexpr std::uint32_t largest_number = (1U << 24) - 1;
 
     enum class state : unsigned char {
         unstarted, // frame_ is the root
@@ -305,8 +322,12 @@ class scope : public ready_callback {
         waited_for* waiting_;
         promise_base* frame_;
     };
-    // One byte at the end, so that a task's count of references finds room behind it.
-    state state_ = state::unstarted;
+    state state_ : 8;
+
+  protected:
+    // Of a task: in the state's word, which is written once when a scope is made.
+    std::uint32_t number_ : 24;
+    std::uint32_t references_;
 };
 
 inline bool scheduler::step(promise_base& coroutine) noexcept {

@@ -51,8 +51,8 @@ class joinable_task : public task_scope {
     }
 
   protected:
-    joinable_task(task_owner& owner, std::uint32_t number, promise_base& root) noexcept
-        : task_scope(owner, number, &root, keeper_and_handle), watchers_() {}
+    joinable_task(task_owner& owner, task_origin origin, promise_base& root) noexcept
+        : task_scope(owner, origin, &root, keeper_and_handle), watchers_() {}
     ~joinable_task() {} // see `dispose`
 
     /// The keeper lets go, and whoever watches is told.
@@ -146,8 +146,8 @@ template <class T> class task_record final : public joinable_task {
                                       std::remove_const_t<T>>;
 
   public:
-    task_record(task_owner& owner, std::uint32_t number, promise_base& root) noexcept
-        : joinable_task(owner, number, root) {}
+    task_record(task_owner& owner, task_origin origin, promise_base& root) noexcept
+        : joinable_task(owner, origin, root) {}
 
     // Of a task that has succeeded.
 
@@ -166,16 +166,14 @@ template <class T> class task_record final : public joinable_task {
             return static_cast<const stored&>(value_);
     }
 
-    /// Without a virtual call.
+    // Without a virtual call.
+
     void release() noexcept {
         if (drop_reference())
-            task_record::destroy();
+            dispose_and_delete();
     }
-
-  private:
-    ~task_record() {} // see `destroy`
-
-    void finished(promise_base& root) noexcept override {
+    /// The root coroutine has returned, and the scope `may_end`.
+    [[gnu::always_inline]] void finish(promise_base& root) noexcept {
         auto& child = static_cast<promise<T>&>(root);
         if (child.result().state() == outcome_state::exception) [[unlikely]] {
             fail(root, child.result().exception());
@@ -193,7 +191,13 @@ template <class T> class task_record final : public joinable_task {
         root.coroutine().destroy();
         this->ended();
     }
-    void destroy() noexcept override {
+
+  private:
+    ~task_record() {} // see `dispose_and_delete`
+
+    void finished(promise_base& root) noexcept override { finish(root); }
+    void destroy() noexcept override { dispose_and_delete(); }
+    void dispose_and_delete() noexcept {
         if constexpr (!std::is_trivially_destructible_v<stored>)
             if (is_done() && !has_been_stopped() && !has_failed())
                 std::destroy_at(&value_);
@@ -209,19 +213,15 @@ template <class T> class task_record final : public joinable_task {
 /// The record of a million sleeping tasks has no room for a value that is none.
 template <> class task_record<void> final : public joinable_task {
   public:
-    task_record(task_owner& owner, std::uint32_t number, promise_base& root) noexcept
-        : joinable_task(owner, number, root) {}
+    task_record(task_owner& owner, task_origin origin, promise_base& root) noexcept
+        : joinable_task(owner, origin, root) {}
     void take() const noexcept {}
     void value() const noexcept {}
     void release() noexcept {
         if (drop_reference())
-            task_record::destroy();
+            dispose_and_delete();
     }
-
-  private:
-    ~task_record() = default;
-
-    void finished(promise_base& root) noexcept override {
+    [[gnu::always_inline]] void finish(promise_base& root) noexcept {
         auto& child = static_cast<promise<void>&>(root);
         if (child.result().state() == outcome_state::exception) [[unlikely]] {
             fail(root, child.result().exception());
@@ -230,7 +230,13 @@ template <> class task_record<void> final : public joinable_task {
         root.coroutine().destroy();
         ended();
     }
-    void destroy() noexcept override {
+
+  private:
+    ~task_record() = default;
+
+    void finished(promise_base& root) noexcept override { finish(root); }
+    void destroy() noexcept override { dispose_and_delete(); }
+    void dispose_and_delete() noexcept {
         dispose();
         delete this;
     }
@@ -239,9 +245,9 @@ template <> class task_record<void> final : public joinable_task {
 /// A task without handles that could ask for its value; its exception goes to its keeper.
 template <class T> class unjoined_task_base : public task_scope {
   protected:
-    unjoined_task_base(task_owner& owner, std::uint32_t number, promise_base* root,
+    unjoined_task_base(task_owner& owner, task_origin origin, promise_base* root,
                        unsigned references) noexcept
-        : task_scope(owner, number, root, references) {}
+        : task_scope(owner, origin, root, references) {}
     ~unjoined_task_base() = default;
 
   private:
@@ -265,8 +271,8 @@ template <class T> class unjoined_task_base : public task_scope {
 
 template <class T> class unjoined_task final : public unjoined_task_base<T> {
   public:
-    unjoined_task(task_owner& owner, std::uint32_t number, promise_base& root) noexcept
-        : unjoined_task_base<T>(owner, number, &root, 1) {}
+    unjoined_task(task_owner& owner, task_origin origin, promise_base& root) noexcept
+        : unjoined_task_base<T>(owner, origin, &root, 1) {}
 
   private:
     ~unjoined_task() = default;
@@ -276,18 +282,20 @@ template <class T> class unjoined_task final : public unjoined_task_base<T> {
     }
 };
 
-/// A new task takes a copy of the context variables of what makes it. Throws `std::bad_alloc`, and
-/// gives up the record then.
-[[gnu::cold, gnu::noinline]] inline void inherit_context(task_scope& child) {
+/// The context variables of what makes a task, if it has any. Throws `std::bad_alloc`.
+[[nodiscard, gnu::cold, gnu::noinline]] inline task_details* inherited_details() {
     const context* const here = find_context();
     if (here == nullptr || here->empty())
-        return;
-    try {
-        child.details().variables = *here;
-    } catch (...) {
-        child.give_up();
-        throw;
-    }
+        return nullptr;
+    auto details = std::make_unique<task_details>();
+    details->variables = *here;
+    return details.release();
+}
+
+/// A new task takes a copy of the context variables of what makes it. Throws `std::bad_alloc`.
+[[nodiscard, gnu::always_inline]] inline task_origin originate(reactor& loop) {
+    const std::uint32_t number = loop.next_task_number();
+    return {number, context::is_used() ? inherited_details() : nullptr};
 }
 
 /// Makes the record of a task below `owner`, which is yet to be started, and is the record's then.
@@ -297,9 +305,7 @@ template <class Record, class T>
                                                   intrusive_list<task_scope>& siblings,
                                                   task<T>& coroutine) {
     require_root(coroutine);
-    auto* const record = new Record(owner, loop.next_task_number(), coroutine.root());
-    if (context::is_used()) [[unlikely]]
-        inherit_context(*record);
+    auto* const record = new Record(owner, originate(loop), coroutine.root());
     siblings.push_back(*record);
     static_cast<void>(coroutine.release());
     return *record;

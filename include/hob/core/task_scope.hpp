@@ -46,10 +46,14 @@ class task_details {
     std::unique_ptr<exception_trace> trace; ///< only of a failed task
 };
 
-/// The root scope of a task, and what is particular to it. A base of its own for the sake of its
-/// size: the number and the count fill the scope's last bytes, which a million sleeping tasks
-/// notice.
-class named_scope : public scope {
+/// What a new task gets from what makes it.
+struct task_origin {
+    std::uint32_t number;
+    task_details* details; ///< null while there are none
+};
+
+/// Counted by the handles to it and, until it has ended, by its keeper.
+class task_scope : public scope, public list_node {
   public:
     /// Given by `set_name`; otherwise "task-N".
     [[nodiscard]] std::string name() const {
@@ -73,36 +77,11 @@ class named_scope : public scope {
     }
     [[nodiscard]] const task_details* details_if_any() const noexcept { return details_; }
 
-  protected:
-    named_scope(std::uint32_t number, promise_base* root, unsigned references) noexcept
-        : scope(root), number_(number & largest_number), references_(references) {}
-    ~named_scope() = default;
-    /// Before it is destroyed, see `check_ended`.
-    void dispose() noexcept {
-        check_ended();
-        if (details_ != nullptr) [[unlikely]]
-            delete details_;
-    }
-
-  private:
-    friend class task_scope;
-    static constexpr std::uint32_t largest_number = (1U << 24) - 1;
-
-    std::uint32_t number_ : 24;
-    unsigned references_;
-    task_details* details_ = nullptr;
-};
-
-/// Counted by the handles to it and, until it has ended, by its keeper.
-class task_scope : public named_scope, public list_node {
-  public:
     void keep() noexcept { ++references_; }
     void release() noexcept {
         if (drop_reference())
             destroy();
     }
-    /// Destroys it before anything refers to it.
-    void give_up() noexcept { destroy(); }
 
     [[nodiscard]] scope* parent() const noexcept final { return owner_->owning_scope(); }
     [[nodiscard]] scheduler& home() noexcept final { return owner_->home(); }
@@ -121,10 +100,16 @@ class task_scope : public named_scope, public list_node {
 
   protected:
     /// One of the `references` is its keeper's.
-    task_scope(task_owner& owner, std::uint32_t number, promise_base* root,
+    task_scope(task_owner& owner, task_origin origin, promise_base* root,
                unsigned references) noexcept
-        : named_scope(number, root, references), owner_(&owner) {}
+        : scope(root, origin.number, references), details_(origin.details), owner_(&owner) {}
     ~task_scope() = default;
+    /// Before it is destroyed, see `check_ended`.
+    void dispose() noexcept {
+        check_ended();
+        if (details_ != nullptr) [[unlikely]]
+            delete_details();
+    }
 
     /// Whether this was the last reference.
     [[nodiscard]] bool drop_reference() noexcept { return --references_ == 0; }
@@ -144,6 +129,9 @@ class task_scope : public named_scope, public list_node {
     virtual void destroy() noexcept = 0;
 
   private:
+    [[gnu::cold, gnu::noinline]] void delete_details() noexcept { delete details_; }
+
+    task_details* details_;
     task_owner* owner_;
 };
 
