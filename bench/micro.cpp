@@ -36,6 +36,42 @@ void yield(benchmark::State& measured) {
 }
 BENCHMARK(yield);
 
+// The same while another task does it too: a turn of the loop may then not be spared.
+
+hob::task<> spawn_and_join(const bool& enough) {
+    while (!enough)
+        benchmark::DoNotOptimize(co_await hob::create_task(return_one()));
+}
+
+void spawn_join_in_turn(benchmark::State& measured) {
+    run_in_loop(measured, [](benchmark::State& state) -> hob::task<> {
+        bool enough = false;
+        const auto other = hob::create_task(spawn_and_join(enough));
+        while (state.KeepRunningBatch(2))
+            benchmark::DoNotOptimize(co_await hob::create_task(return_one()));
+        enough = true;
+        co_await other;
+    });
+}
+BENCHMARK(spawn_join_in_turn);
+
+hob::task<> yield_again(const bool& enough) {
+    while (!enough)
+        co_await hob::yield();
+}
+
+void yield_in_turn(benchmark::State& measured) {
+    run_in_loop(measured, [](benchmark::State& state) -> hob::task<> {
+        bool enough = false;
+        const auto other = hob::create_task(yield_again(enough));
+        while (state.KeepRunningBatch(2))
+            co_await hob::yield();
+        enough = true;
+        co_await other;
+    });
+}
+BENCHMARK(yield_in_turn);
+
 void nested_await(benchmark::State& measured) {
     run_in_loop(measured, [](benchmark::State& state) -> hob::task<> {
         for (auto _ : state)

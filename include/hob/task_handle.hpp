@@ -116,16 +116,21 @@ template <class T> class join_awaiter_base : public awaiter_base {
     template <hob_promise Promise>
     [[gnu::always_inline]] bool await_suspend(std::coroutine_handle<Promise> awaiting) {
         promise_base& waiter = awaiting.promise();
-        join_operation& joining = waiting_.make(target_);
+        scope& owner = waiter.owner();
+        task_record<T>& target = target_;
+        join_operation& joining = waiting_.make(target);
         reactor& loop = reactor::here();
-        if (!waiter.owner().is_cancelled() && target_.is_unstarted() &&
-            loop.take_turn_of(target_)) {
+        if (!owner.is_cancelled() && target.is_unstarted() && loop.take_turn_of(target)) {
             joining.begin_first_step(waiter);
-            run_target(loop);
+            promise_base& root = target.begin_running();
+            if (loop.step(root)) {
+                loop.set_running(nullptr);
+                if (target.may_end(root))
+                    target.finish(root);
+            }
             loop.set_running(&waiter);
-            if (target_.is_done() && !waiter.owner().is_cancelled() &&
-                !loop.has(reactor::duty::leave)) {
-                waiter.owner().resume_running();
+            if (target.is_done() && !owner.is_cancelled() && !loop.has(reactor::duty::leave)) {
+                owner.resume_running();
                 return false;
             }
             joining.go_on();
@@ -147,15 +152,6 @@ template <class T> class join_awaiter_base : public awaiter_base {
     }
 
   private:
-    [[gnu::always_inline]] void run_target(reactor& loop) noexcept {
-        promise_base& root = target_.begin_running();
-        if (!loop.step(root))
-            return;
-        loop.set_running(nullptr);
-        if (target_.may_end(root))
-            target_.finish(root);
-    }
-
     task_record<T>& target_;
     late<join_operation> waiting_;
 };
@@ -183,7 +179,8 @@ template <class T> class owning_join_awaiter final : public join_awaiter_base<T>
 /// `co_await handle` waits for the end and gives a reference to the value, for any number of
 /// waiters, who wake in the order in which they came; `co_await std::move(handle)` moves the value
 /// out. Both rethrow the task's exception, and throw `cancelled_error` if the task was cancelled.
-/// Cancelling a waiter leaves the task running.
+/// Cancelling a waiter leaves the task running. If a task that has not started is awaited and is
+/// all that the next turn would run, its first step runs inside the await.
 template <class T = void> class task_handle {
   public:
     using value_type = T;
@@ -272,7 +269,7 @@ struct eager_t {
 inline constexpr eager_t eager{};
 
 /// Starts `coroutine` as a task of the running loop, which owns it from then on: its first step
-/// runs in the next turn, after this call has returned. Throws `no_running_loop_error`,
+/// runs in the next turn, never inside this call. Throws `no_running_loop_error`,
 /// `usage_error` for a task that was awaited before, `std::bad_alloc`.
 ///
 /// A task that is cancelled is stopped where it waits: its operation is ended first, and if that

@@ -53,6 +53,28 @@ TEST_CASE("ten thousand operations complete through a submission queue of one en
     CHECK(done == 10'000);
 }
 
+TEST_CASE("what is queued behind a full submission queue reaches the kernel though the loop never "
+          "sleeps",
+          "[sq-full]") {
+    test::program program(small_ring(both_modes(), 1, 0));
+    int done = 0;
+    auto operation = [&]() -> hob::task<> {
+        co_await test::nop();
+        ++done;
+    };
+    auto main = [&]() -> hob::task<> {
+        std::vector<hob::task_handle<>> operations;
+        for (int index = 0; index != 3; ++index)
+            operations.push_back(hob::create_task(operation()));
+        for (int turn = 0; turn != 1'000'000 && done != 3; ++turn)
+            co_await hob::yield();
+        CHECK(done == 3);
+        for (const hob::task_handle<>& each : operations)
+            co_await each;
+    };
+    program.run(main());
+}
+
 TEST_CASE("cancellations go through a submission queue of one entry", "[sq-full][cancel-sq-full]") {
     test::program program(small_ring(both_modes(), 1, 4));
     const int descriptor = ::eventfd(0, EFD_CLOEXEC);

@@ -21,11 +21,12 @@ class fault_ring final : public plain_ring {
 
     explicit fault_ring(plan& faults) : faults_(faults) {}
 
-    [[nodiscard]] int enter(bool wait, hob::detail::time_point deadline) noexcept override {
+    [[nodiscard]] int enter(hob::detail::enter_mode mode,
+                            hob::detail::time_point deadline) noexcept override {
         const unsigned count = queued();
         for (unsigned number = tail() - count; number != tail(); ++number)
             replace(entry(number));
-        const int error = plain_ring::enter(wait, deadline);
+        const int error = plain_ring::enter(mode, deadline);
         rewrite_completions();
         return error;
     }

@@ -22,17 +22,18 @@ class plain_ring : public hob::detail::ring {
     }
     ~plain_ring() override { io_uring_queue_exit(&queues_); }
 
-    [[nodiscard]] int enter(bool wait, hob::detail::time_point deadline) noexcept override {
+    [[nodiscard]] int enter(hob::detail::enter_mode mode,
+                            hob::detail::time_point deadline) noexcept override {
         const unsigned count = queued();
         __atomic_store_n(queues_.sq.ktail, queues_.sq.sqe_tail, __ATOMIC_RELEASE);
         const auto left = std::max((deadline - now()).count(), std::chrono::nanoseconds::rep(0));
         __kernel_timespec limit{left / 1'000'000'000, left % 1'000'000'000};
         io_uring_getevents_arg argument{};
         argument.ts = reinterpret_cast<std::uintptr_t>(&limit);
-        const int result =
-            io_uring_enter2(static_cast<unsigned>(queues_.ring_fd), count, wait ? 1 : 0,
-                            IORING_ENTER_GETEVENTS | IORING_ENTER_EXT_ARG,
-                            reinterpret_cast<sigset_t*>(&argument), sizeof argument);
+        const int result = io_uring_enter2(static_cast<unsigned>(queues_.ring_fd), count,
+                                           mode == hob::detail::enter_mode::wait ? 1 : 0,
+                                           IORING_ENTER_GETEVENTS | IORING_ENTER_EXT_ARG,
+                                           reinterpret_cast<sigset_t*>(&argument), sizeof argument);
         return result >= 0 || result == -ETIME || result == -EINTR ? 0 : result;
     }
 

@@ -28,6 +28,9 @@ class frame_pool {
     static constexpr std::size_t largest_pooled = 2048;
     static constexpr std::size_t chunk_size = 64 * 1024;
 
+    // Inlined always, here and below: GCC makes calls of them otherwise, which every coroutine
+    // would notice.
+
     /// Returns `size` bytes aligned to 16. Throws `std::bad_alloc`.
     [[nodiscard, gnu::always_inline]] static void* allocate(std::size_t size) {
 #if !defined(HOB_DETAIL_PLAIN_FRAMES)

@@ -72,14 +72,17 @@ class kernel_ring final : public ring {
     }
     ~kernel_ring() override { tear_down(); }
 
-    [[nodiscard]] int enter(bool wait, time_point deadline) noexcept override {
+    [[nodiscard]] int enter(enter_mode mode, time_point deadline) noexcept override {
         const unsigned submitted = queued();
         __atomic_store_n(queues_.sq.ktail, queues_.sq.sqe_tail, __ATOMIC_RELEASE);
+        const bool wait = mode == enter_mode::wait;
+        const unsigned flags =
+            mode == enter_mode::submit ? enter_flags_ : enter_flags_ | IORING_ENTER_GETEVENTS;
         const int result =
             wait && deadline != time_point::max()
                 ? enter_until(deadline, submitted)
                 : io_uring_enter2(static_cast<unsigned>(queues_.enter_ring_fd), submitted,
-                                  wait ? 1 : 0, enter_flags_, nullptr, _NSIG / 8);
+                                  wait ? 1 : 0, flags, nullptr, _NSIG / 8);
         // The end of the wait is no failure of the submission.
         return result >= 0 || result == -ETIME || result == -EINTR ? 0 : result;
     }
@@ -132,7 +135,7 @@ class kernel_ring final : public ring {
         io_uring_getevents_arg argument{};
         argument.ts = reinterpret_cast<std::uintptr_t>(&limit);
         return io_uring_enter2(static_cast<unsigned>(queues_.enter_ring_fd), submitted, 1,
-                               enter_flags_ | IORING_ENTER_EXT_ARG,
+                               enter_flags_ | IORING_ENTER_GETEVENTS | IORING_ENTER_EXT_ARG,
                                reinterpret_cast<sigset_t*>(&argument), sizeof argument);
     }
 
@@ -181,7 +184,7 @@ class kernel_ring final : public ring {
         throw io_uring_error(error, std::system_category(), setup_advice(error));
     }
 
-    unsigned enter_flags_ = IORING_ENTER_GETEVENTS;
+    unsigned enter_flags_ = 0;
     std::bitset<256> supported_;
     const char* description_ = "";
 

@@ -94,15 +94,10 @@ class reactor : public scheduler, public task_owner, private registered_loop {
     }
 
     /// Sends an operation to the kernel with the next batch.
-    void submit(ring_request& operation) noexcept {
-        check(!operation.in_flight_, "an operation was submitted twice");
-        operation.in_flight_ = true;
-        operation.number_ = next_number();
-        ++in_flight_;
-        io_uring_sqe& entry = next_entry();
-        operation.prepare(entry);
-        entry.user_data = reinterpret_cast<std::uintptr_t>(&operation);
-    }
+    void submit(ring_request& operation) noexcept { submit(operation, next_entry()); }
+    /// The same for one that usually completes inside the system call that submits it: the loop
+    /// looks for the completion before it makes ready to sleep, which is not free.
+    void submit_quick(ring_request& operation) noexcept { submit(operation, next_quick_entry()); }
 
     /// Asks the kernel to end an operation, whose completion then tells what became of it. One
     /// that the kernel has not seen yet is taken back and never takes effect.
@@ -188,7 +183,7 @@ class reactor : public scheduler, public task_owner, private registered_loop {
     void flush() noexcept {
         do {
             drain_backlog();
-            enter(false, time_point::max());
+            enter(enter_mode::look);
             take_completions();
         } while (has(duty::submission));
     }
@@ -251,6 +246,15 @@ class reactor : public scheduler, public task_owner, private registered_loop {
     virtual void ring_broke(int error) noexcept = 0;
 
   private:
+    void submit(ring_request& operation, io_uring_sqe& entry) noexcept {
+        check(!operation.in_flight_, "an operation was submitted twice");
+        operation.in_flight_ = true;
+        operation.number_ = last_number();
+        ++in_flight_;
+        operation.prepare(entry);
+        entry.user_data = reinterpret_cast<std::uintptr_t>(&operation);
+    }
+
     static constexpr std::chrono::microseconds watching_time{10};
     static constexpr unsigned most_patience = 4;
     static constexpr unsigned sleeps_between_watches = 16;
@@ -265,23 +269,31 @@ class reactor : public scheduler, public task_owner, private registered_loop {
     static constexpr std::uint64_t ignored_tag = 1;
     static constexpr std::uint64_t wake_tag = 3;
 
-    [[nodiscard]] std::uint32_t next_number() const noexcept {
-        const std::uint32_t number = ring_->tail();
-        return backlog_.empty() ? number : number + static_cast<std::uint32_t>(backlog_.size());
+    /// The number of the entry that was handed out last.
+    [[nodiscard]] std::uint32_t last_number() const noexcept {
+        const std::uint32_t last_in_ring = ring_->tail() - 1;
+        return backlog_.empty() ? last_in_ring
+                                : last_in_ring + static_cast<std::uint32_t>(backlog_.size());
     }
 
     [[nodiscard]] io_uring_sqe& next_entry() noexcept {
+        io_uring_sqe& entry = next_quick_entry();
+        set(duty::slow_submission);
+        return entry;
+    }
+    [[nodiscard]] io_uring_sqe& next_quick_entry() noexcept {
+        io_uring_sqe* entry = backlog_.empty() ? ring_->next_sqe() : nullptr;
+        if (entry == nullptr) [[unlikely]]
+            entry = &next_entry_when_full();
+        // Afterwards: to make room, others may have been submitted.
         set(duty::submission);
-        if (backlog_.empty()) [[likely]]
-            if (io_uring_sqe* const entry = ring_->next_sqe()) [[likely]]
-                return *entry;
-        return next_entry_when_full();
+        return *entry;
     }
 
     /// Submits early to make room. What the kernel does not take at once waits in the backlog.
     [[nodiscard, gnu::noinline]] io_uring_sqe& next_entry_when_full() noexcept {
         if (!is_forked()) {
-            enter(false, time_point::max());
+            enter(enter_mode::look);
             drain_backlog();
         }
         if (backlog_.empty())
@@ -311,6 +323,9 @@ class reactor : public scheduler, public task_owner, private registered_loop {
         return entry != nullptr && entry->user_data == tag ? entry : nullptr;
     }
 
+    [[nodiscard]] bool has_only_quick_entries() const noexcept {
+        return has(duty::submission) && !has(duty::slow_submission);
+    }
     [[nodiscard]] bool has_duties() const noexcept {
         // Without a branch for each.
         return (in_flight_ | timers_.size() | duties()) != 0;
@@ -337,12 +352,15 @@ class reactor : public scheduler, public task_owner, private registered_loop {
             return;
         }
         drain_backlog();
-        const bool sleep = may_sleep && !ring_->has_completions() &&
-                           (expected_posts_ == 0 || !post_comes_soon()) && inbox_->prepare_sleep();
-        if (sleep || has(duty::submission) || ring_->has_hidden_completions()) {
-            enter(sleep, timers_.empty() ? time_point::max() : timers_.next_deadline());
-            if (sleep)
-                inbox_->awake();
+        if (has_only_quick_entries()) {
+            // What they complete at once is visible without a look.
+            enter(ring_->has_hidden_completions() ? enter_mode::look : enter_mode::submit);
+        } else if (may_sleep && !ring_->has_completions() &&
+                   (expected_posts_ == 0 || !post_comes_soon()) && inbox_->prepare_sleep()) {
+            enter(enter_mode::wait);
+            inbox_->awake();
+        } else if (has(duty::submission) || ring_->has_hidden_completions()) {
+            enter(enter_mode::look);
         }
         take_completions();
     }
@@ -374,14 +392,17 @@ class reactor : public scheduler, public task_owner, private registered_loop {
                     [this](const io_uring_cqe& completion) { take(completion); });
     }
 
-    void enter(bool wait, time_point deadline) noexcept {
+    void enter(enter_mode mode) noexcept {
         system_calls_.increment();
+        const bool wait = mode == enter_mode::wait;
         if (wait)
             set_awake(false);
-        const int error = ring_->enter(wait, deadline);
+        const int error = ring_->enter(mode, wait && !timers_.empty() ? timers_.next_deadline()
+                                                                      : time_point::max());
         if (wait)
             set_awake(true);
         set(duty::submission, ring_->queued() != 0 || !backlog_.empty());
+        set(duty::slow_submission, has(duty::submission));
         if (error != 0) [[unlikely]]
             entering_failed(error);
     }

@@ -11,6 +11,13 @@
 
 namespace hob::detail {
 
+/// What a call of `ring::enter` does besides submitting.
+enum class enter_mode : unsigned char {
+    submit, ///< nothing: completions may stay hidden
+    look,   ///< makes hidden completions visible
+    wait    ///< sleeps until there is a completion
+};
+
 /// What stands behind the reactor: the kernel, or a simulation of it. The queues are plain memory
 /// and are used without a virtual call; only `enter`, once a batch, crosses the seam.
 class ring {
@@ -58,10 +65,10 @@ class ring {
         return count;
     }
 
-    /// Submits what is queued and, with `wait`, sleeps until there is a completion or the deadline
-    /// has come (`time_point::max()`: no deadline). Returns 0 or the negative errno that the
-    /// submission failed with; what was not taken stays queued.
-    [[nodiscard]] virtual int enter(bool wait, time_point deadline) noexcept = 0;
+    /// Submits what is queued, and waits at most until the deadline (`time_point::max()`: no
+    /// deadline). Returns 0 or the negative errno that the submission failed with; what was not
+    /// taken stays queued.
+    [[nodiscard]] virtual int enter(enter_mode mode, time_point deadline) noexcept = 0;
 
     [[nodiscard]] virtual time_point now() const noexcept = 0;
     /// Whether the kernel knows this IORING_OP_*.

@@ -23,6 +23,7 @@ class ring_operation : public ring_request {
 
     /// For `await_suspend`, and for `completed` once more.
     void submit() noexcept { reactor::here().submit(*this); }
+    void submit_quick() noexcept { reactor::here().submit_quick(*this); }
     void cancel() noexcept override { reactor::here().cancel(*this); }
 
     void finish(int result) noexcept {

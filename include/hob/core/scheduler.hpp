@@ -118,11 +118,12 @@ class scheduler {
     /// What keeps the loop from going from one step straight to the next. In one word, because
     /// every turn asks for all of them at once.
     enum class duty : unsigned {
-        submission = 1,  ///< the kernel has not seen all entries
-        return_soon = 2, ///< somebody wants the loop back after the turn at hand
-        leave = 4,       ///< the same after the step at hand: a fatal error
-        outer_step = 8,  ///< the step at hand is inside one that goes on when it ends
-        debug = 16       ///< reports tasks that were never awaited, and slow steps
+        submission = 1,      ///< the kernel has not seen all entries
+        slow_submission = 2, ///< nor one that may take its time
+        return_soon = 4,     ///< somebody wants the loop back after the turn at hand
+        leave = 8,           ///< the same after the step at hand: a fatal error
+        outer_step = 16,     ///< the step at hand is inside one that goes on when it ends
+        debug = 32           ///< reports tasks that were never awaited, and slow steps
     };
     [[nodiscard]] bool has(duty asked) const noexcept {
         return (duties_ & static_cast<unsigned>(asked)) != 0;

@@ -56,15 +56,17 @@ class joinable_task : public task_scope {
     ~joinable_task() {} // see `dispose`
 
     /// The keeper lets go, and whoever watches is told.
-    void ended() noexcept {
+    [[gnu::always_inline]] void ended() noexcept {
         leave_owner();
-        tell_watchers();
+        if (!watchers_.empty())
+            tell_watchers();
         release();
     }
     [[gnu::cold, gnu::noinline]] void ended(const std::exception_ptr& error) noexcept {
         failed_ = true;
         leave_owner(error);
-        tell_watchers();
+        if (!watchers_.empty())
+            tell_watchers();
         keep_error(error);
         release();
     }
@@ -102,9 +104,10 @@ class joinable_task : public task_scope {
         }
         std::destroy_at(&error_);
     }
-    void tell_watchers() noexcept {
-        while (!watchers_.empty())
+    [[gnu::noinline]] void tell_watchers() noexcept {
+        do
             watchers_.pop_front().task_ended();
+        while (!watchers_.empty());
     }
     void keep_error(const std::exception_ptr& error) noexcept {
         ::new (&error_) std::exception_ptr(error);

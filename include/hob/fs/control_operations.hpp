@@ -60,11 +60,17 @@ class open_operation : public ring_operation {
     unique_fd opened_;
 };
 
-class sync_operation : public simple_file_operation {
+class sync_operation : public file_operation {
   public:
     sync_operation(file_ref target, unsigned flags) noexcept
-        : simple_file_operation(std::move(target)), flags_(flags) {}
+        : file_operation(std::move(target)), flags_(flags) {}
 
+    template <hob_promise Promise>
+    bool await_suspend(std::coroutine_handle<Promise> awaiting) noexcept {
+        if (begin_on_file(awaiting.promise())) [[likely]]
+            submit();
+        return true;
+    }
     void await_resume() { require_success(); }
     [[nodiscard]] result<void> take_result() noexcept { return success_or_error(); }
 

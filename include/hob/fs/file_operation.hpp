@@ -69,19 +69,19 @@ class file_operation : public ring_operation {
     file_ref target_;
 };
 
-/// One that begins by asking the kernel.
-class simple_file_operation : public file_operation {
+/// Reads or writes once. Of a cached page that is a copy, which the kernel makes at once.
+class transfer_operation : public file_operation {
   public:
     template <hob_promise Promise>
     bool await_suspend(std::coroutine_handle<Promise> awaiting) noexcept {
         if (begin_on_file(awaiting.promise())) [[likely]]
-            submit();
+            submit_quick();
         return true;
     }
 
   protected:
     using file_operation::file_operation;
-    ~simple_file_operation() = default;
+    ~transfer_operation() = default;
 };
 
 } // namespace hob::detail

@@ -18,10 +18,10 @@
 
 namespace hob::detail {
 
-class read_at_operation : public simple_file_operation {
+class read_at_operation : public transfer_operation {
   public:
     read_at_operation(file_ref target, std::span<std::byte> buffer, std::uint64_t offset) noexcept
-        : simple_file_operation(std::move(target)), buffer_(buffer), offset_(offset) {}
+        : transfer_operation(std::move(target)), buffer_(buffer), offset_(offset) {}
 
     std::size_t await_resume() {
         require_success();
@@ -78,7 +78,7 @@ class read_exactly_at_operation : public file_operation {
         else if (received_ != 0 && waiter_->owner().is_cancelled())
             stop();
         else
-            submit();
+            submit_quick();
     }
     void prepare(io_uring_sqe& entry) noexcept override {
         const std::span<std::byte> rest = buffer_.subspan(received_);
@@ -105,11 +105,11 @@ class read_exactly_at_operation : public file_operation {
     std::size_t received_ = 0;
 };
 
-class write_at_operation : public simple_file_operation {
+class write_at_operation : public transfer_operation {
   public:
     write_at_operation(file_ref target, std::span<const std::byte> bytes,
                        std::uint64_t offset) noexcept
-        : simple_file_operation(std::move(target)), bytes_(bytes), offset_(offset) {}
+        : transfer_operation(std::move(target)), bytes_(bytes), offset_(offset) {}
 
     std::size_t await_resume() {
         require_success();
@@ -160,7 +160,7 @@ class write_all_at_operation : public file_operation {
         else if (!target().is_open())
             end(-EBADF);
         else
-            submit();
+            submit_quick();
     }
     void prepare(io_uring_sqe& entry) noexcept override {
         const std::span<const std::byte> rest = bytes_.subspan(written_);

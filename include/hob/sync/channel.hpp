@@ -139,7 +139,7 @@ template <class T> class channel_send final : public put_awaiter<T, fifo_buffer<
     channel_send(typename base::exchange_type& target, T&& item) noexcept
         : base(target, std::move(item)) {}
     void await_resume() {
-        if (!this->put())
+        if (!this->was_accepted())
             throw channel_closed_error();
     }
 };

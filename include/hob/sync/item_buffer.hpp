@@ -14,8 +14,9 @@
 namespace hob::detail {
 
 // Each buffer has: `make_room()`, which allocates for one more item if need be, and may throw;
-// `push`, which then does not; `pop`, of a buffer that is not empty; `size`. None gives memory back
-// while it lives, so that one that has found its size never allocates.
+// `push`, which then does not; `pop`, of a buffer that is not empty; `size`; `space`, the size that
+// it can have without allocating. None gives memory back while it lives, so that one that has found
+// its size never allocates.
 
 inline constexpr std::size_t smallest_buffer = 16;
 
@@ -34,6 +35,7 @@ template <class T> class fifo_buffer {
     }
 
     [[nodiscard]] std::size_t size() const noexcept { return end_ - first_; }
+    [[nodiscard]] std::size_t space() const noexcept { return space_; }
     void make_room() {
         if (size() == space_) [[unlikely]]
             grow();
@@ -90,6 +92,7 @@ template <class Element> void make_room_in(std::vector<Element>& elements) {
 template <class T> class lifo_buffer {
   public:
     [[nodiscard]] std::size_t size() const noexcept { return items_.size(); }
+    [[nodiscard]] std::size_t space() const noexcept { return items_.capacity(); }
     void make_room() { make_room_in(items_); }
     void push(T&& item) noexcept { items_.push_back(std::move(item)); }
     T pop() noexcept {
@@ -111,6 +114,7 @@ template <class T, class Compare> class priority_buffer {
     explicit priority_buffer(Compare before = Compare()) : leaves_later_{std::move(before)} {}
 
     [[nodiscard]] std::size_t size() const noexcept { return entries_.size(); }
+    [[nodiscard]] std::size_t space() const noexcept { return entries_.capacity(); }
     void make_room() { make_room_in(entries_); }
     void push(T&& item) noexcept {
         entries_.push_back(entry{std::move(item), pushed_++});

@@ -7,6 +7,7 @@
 #include <hob/core/late.hpp>
 #include <hob/sync/waiter_list.hpp>
 
+#include <algorithm>
 #include <concepts>
 #include <coroutine>
 #include <cstddef>
@@ -79,8 +80,9 @@ template <class T, class Buffer> class put_operation final : public waiter {
   public:
     using exchange_type = item_exchange<T, Buffer>;
 
-    put_operation(exchange_type& target, T& item, const char* what) noexcept
-        : exchange_(target), item_(item), what_(what) {}
+    /// `accepted` is false, and will tell how it ended.
+    put_operation(exchange_type& target, T& item, bool& accepted, const char* what) noexcept
+        : exchange_(target), item_(item), accepted_(accepted), what_(what) {}
 
     void start(promise_base& caller) noexcept {
         if (!begin(caller))
@@ -92,7 +94,6 @@ template <class T, class Buffer> class put_operation final : public waiter {
             exchange_.add(*this);
         }
     }
-    [[nodiscard]] bool was_accepted() const noexcept { return accepted_; }
 
   private:
     friend exchange_type;
@@ -102,8 +103,8 @@ template <class T, class Buffer> class put_operation final : public waiter {
 
     exchange_type& exchange_;
     T& item_;
+    bool& accepted_;
     const char* what_;
-    bool accepted_ = false;
 };
 
 /// Gets an item, and waits for one if need be. `Names` says for people what is waited for.
@@ -114,11 +115,13 @@ template <class T, class Buffer, class Names> class get_awaiter : public awaiter
     get_awaiter(const get_awaiter&) = delete;
     get_awaiter& operator=(const get_awaiter&) = delete;
 
-    [[nodiscard]] bool await_ready() {
-        exchange_.enter();
-        if (!exchange_.can_get() || !scheduler::here().spend_budget())
+    [[nodiscard, gnu::always_inline]] bool await_ready() {
+        scheduler& loop = exchange_.enter();
+        if (exchange_.size() == 0) [[unlikely]]
+            return get_past_buffer();
+        if (!loop.spend_budget())
             return false;
-        exchange_.take(item_);
+        exchange_.take_from_buffer(item_);
         return true;
     }
     template <hob_promise Promise>
@@ -134,6 +137,14 @@ template <class T, class Buffer, class Names> class get_awaiter : public awaiter
     [[nodiscard]] std::optional<T>& item() noexcept { return item_; }
 
   private:
+    /// From who waits to put, or the end.
+    [[nodiscard, gnu::noinline]] bool get_past_buffer() noexcept {
+        if (!exchange_.can_get() || !scheduler::here().spend_budget())
+            return false;
+        exchange_.take(item_);
+        return true;
+    }
+
     exchange_type& exchange_;
     std::optional<T> item_;
     late<get_operation<T, Buffer>> waiting_;
@@ -147,17 +158,19 @@ template <class T, class Buffer, class Names> class put_awaiter : public awaiter
     put_awaiter(const put_awaiter&) = delete;
     put_awaiter& operator=(const put_awaiter&) = delete;
 
-    [[nodiscard]] bool await_ready() {
-        exchange_.enter();
-        if (!exchange_.can_put())
+    [[nodiscard, gnu::always_inline]] bool await_ready() {
+        scheduler& loop = exchange_.enter();
+        if (!exchange_.has_ready_room()) [[unlikely]]
+            return put_past_buffer();
+        if (!loop.spend_budget())
             return false;
-        exchange_.make_room();
-        return scheduler::here().spend_budget();
+        exchange_.put_into_buffer(item_);
+        accepted_ = true;
+        return true;
     }
     template <hob_promise Promise>
     void await_suspend(std::coroutine_handle<Promise> awaiting) noexcept {
-        has_waited_ = true;
-        waiting_.make(exchange_, item_, Names::room).start(awaiting.promise());
+        waiting_.make(exchange_, item_, accepted_, Names::room).start(awaiting.promise());
     }
 
   protected:
@@ -166,14 +179,23 @@ template <class T, class Buffer, class Names> class put_awaiter : public awaiter
     ~put_awaiter() = default;
 
     /// False if the exchange is closed.
-    [[nodiscard]] bool put() noexcept {
-        return has_waited_ ? waiting_.get().was_accepted() : exchange_.accept(item_);
-    }
+    [[nodiscard]] bool was_accepted() const noexcept { return accepted_; }
 
   private:
+    /// To who waits for an item, or into a buffer that has to grow first, or a refusal.
+    [[nodiscard, gnu::noinline]] bool put_past_buffer() {
+        if (!exchange_.can_put())
+            return false;
+        exchange_.make_room();
+        if (!scheduler::here().spend_budget())
+            return false;
+        accepted_ = exchange_.accept(item_);
+        return true;
+    }
+
     exchange_type& exchange_;
     T item_;
-    bool has_waited_ = false;
+    bool accepted_ = false;
     late<put_operation<T, Buffer>> waiting_;
 };
 
@@ -194,8 +216,8 @@ template <class T, class Buffer> class item_exchange {
     explicit item_exchange(unbounded_t, Buffer buffer = Buffer()) noexcept
         : item_exchange(std::numeric_limits<std::size_t>::max(), std::move(buffer)) {}
 
-    /// For an await.
-    void enter() { home_.enter(); }
+    /// For an await. Returns the loop.
+    scheduler& enter() { return *home_.enter(); }
     /// For what does not wait, and may be done outside of any loop.
     void enter_without_waiting() {
         home_.enter();
@@ -213,29 +235,41 @@ template <class T, class Buffer> class item_exchange {
         return closed_ || buffer_.size() < capacity_ || !getters_.empty();
     }
 
+    /// The next item can be put into the buffer, as far as one sees at a glance.
+    [[nodiscard]] bool has_ready_room() const noexcept { return buffer_.size() < ready_room_; }
+
     /// Fills `slot` if there is an item. The room goes to the putter that has waited longest.
     void take(std::optional<T>& slot) noexcept {
-        if (buffer_.size() != 0) [[likely]] {
-            slot.emplace(buffer_.pop());
-            if (!putters_.empty()) [[unlikely]]
-                refill();
-        } else if (!putters_.empty()) {
-            take_from_putter(slot);
-        }
+        if (buffer_.size() != 0)
+            take_from_buffer(slot);
+        else if (!putters_.empty())
+            slot.emplace(accept_waiting());
+    }
+    /// The same where the buffer is not empty.
+    [[gnu::always_inline]] void take_from_buffer(std::optional<T>& slot) noexcept {
+        slot.emplace(buffer_.pop());
+        if (!putters_.empty()) [[unlikely]]
+            refill();
     }
 
-    /// Before `accept` where that may fill the buffer. Throws `std::bad_alloc`.
+    /// Before `accept`, which may fill the buffer. Throws `std::bad_alloc`.
     void make_room() {
-        if (!closed_ && getters_.empty())
-            buffer_.make_room();
+        if (closed_ || !getters_.empty())
+            return;
+        buffer_.make_room();
+        ready_room_ = std::min(capacity_, buffer_.space());
+    }
+    /// Where it `has_ready_room()`.
+    void put_into_buffer(T& item) noexcept {
+        ++accepted_;
+        buffer_.push(std::move(item));
     }
     /// Takes the item, where `can_put()`; false when closed.
     [[nodiscard]] bool accept(T& item) noexcept {
-        if (closed_) [[unlikely]]
+        if (closed_)
             return false;
-        ++accepted_;
-        if (getters_.empty()) [[likely]]
-            buffer_.push(std::move(item));
+        if (getters_.empty())
+            put_into_buffer(item);
         else
             hand_over(item);
         return true;
@@ -250,7 +284,10 @@ template <class T, class Buffer> class item_exchange {
         return accept(made);
     }
 
-    void add(getter& newcomer) noexcept { getters_.push_back(newcomer); }
+    void add(getter& newcomer) noexcept {
+        ready_room_ = 0;
+        getters_.push_back(newcomer);
+    }
     void add(putter& newcomer) noexcept { putters_.push_back(newcomer); }
 
     /// Takes no more items; what is there can still be had. Whoever waits is woken. Idempotent.
@@ -259,6 +296,7 @@ template <class T, class Buffer> class item_exchange {
         if (is_waited_for())
             home_.enter_to_wake();
         closed_ = true;
+        ready_room_ = 0;
         getters_.wake_all();
         putters_.wake_all();
     }
@@ -279,15 +317,13 @@ template <class T, class Buffer> class item_exchange {
     [[nodiscard]] bool is_waited_for() const noexcept {
         return !getters_.empty() || !putters_.empty();
     }
-    [[gnu::noinline]] void hand_over(T& item) noexcept {
+    void hand_over(T& item) noexcept {
+        ++accepted_;
         getter& first = getters_.pop_front();
         first.slot_.emplace(std::move(item));
         first.wake();
     }
     [[gnu::noinline]] void refill() noexcept { buffer_.push(accept_waiting()); }
-    [[gnu::noinline]] void take_from_putter(std::optional<T>& slot) noexcept {
-        slot.emplace(accept_waiting());
-    }
     /// The item of the first putter in line, which has been put now.
     [[nodiscard]] T&& accept_waiting() noexcept {
         putter& first = putters_.pop_front();
@@ -303,6 +339,10 @@ template <class T, class Buffer> class item_exchange {
     waiter_list<putter> putters_;
     Buffer buffer_;
     std::size_t capacity_;
+    // One comparison instead of four. At most the capacity and the buffer's space, and 0 from the
+    // moment that somebody waits for an item or the exchange is closed; `make_room` sees when it
+    // could be more.
+    std::size_t ready_room_ = 0;
     std::size_t accepted_ = 0;
     bool closed_ = false;
 };

@@ -48,7 +48,7 @@ class queue_put final : public put_awaiter<T, Buffer, queue_names> {
     queue_put(item_exchange<T, Buffer>& target, T&& item) noexcept
         : put_awaiter<T, Buffer, queue_names>(target, std::move(item)) {}
     void await_resume() {
-        if (!this->put())
+        if (!this->was_accepted())
             throw queue_shut_down();
     }
 };

@@ -17,10 +17,13 @@ namespace hob::detail {
 class home_loop {
   public:
     /// For every use that may find or leave somebody waiting. Outside of any loop, a primitive may
-    /// be prepared and looked at. Throws `usage_error` in another loop than before.
-    void enter() {
-        if (current_scheduler != loop_) [[unlikely]]
+    /// be prepared and looked at. Returns the loop that runs, or null. Throws `usage_error` in
+    /// another loop than before.
+    scheduler* enter() {
+        scheduler* const running = current_scheduler;
+        if (running != loop_) [[unlikely]]
             enter_from_elsewhere();
+        return running;
     }
     /// Before waiters are woken. Between two runs of their loop that may be done on its thread,
     /// outside of any loop. Throws `usage_error` in another loop, `wrong_thread_error`.

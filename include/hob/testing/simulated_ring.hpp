@@ -54,13 +54,13 @@ class simulated_ring final : public ring {
         hidden_flags_ |= IORING_SQ_TASKRUN;
     }
 
-    [[nodiscard]] int enter(bool wait, time_point deadline) noexcept override {
+    [[nodiscard]] int enter(enter_mode mode, time_point deadline) noexcept override {
         const std::optional<int> fault = state_->faults.next_enter(state_->random);
         if (fault && *fault != -EINTR)
             return *fault;
         const unsigned count = state_->faults.next_batch(queued(), state_->random);
         // As in the kernel, a submission that stops early does not wait.
-        wait = wait && !fault && count == queued();
+        const bool wait = mode == enter_mode::wait && !fault && count == queued();
         for (unsigned submitted = 0; submitted != count; ++submitted)
             submit(queues_.sq.sqes[sq_head_++ & queues_.sq.ring_mask]);
         if (!std::exchange(has_waited_, wait) && !wait)
