@@ -52,7 +52,7 @@ class [[nodiscard("a yield does nothing until it is awaited")]] yield_awaiter
         reactor& loop = reactor::here();
         if (waiter.owner().is_cancelled()) [[unlikely]]
             waiter.owner().stop_at(waiter);
-        else if (loop.may_skip_turn())
+        else if (loop.is_idle() && loop.spend_budget())
             return false;
         else
             loop.push(waiter);

@@ -129,7 +129,7 @@ template <class T> class join_awaiter_base : public awaiter_base {
                     target.finish(root);
             }
             loop.set_running(&waiter);
-            if (target.is_done() && !owner.is_cancelled() && !loop.has(reactor::duty::leave)) {
+            if (target.is_done() && loop.is_idle()) {
                 owner.resume_running();
                 return false;
             }

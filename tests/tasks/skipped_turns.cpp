@@ -25,6 +25,12 @@ hob::event_loop& loop() {
     return hob::event_loop::current();
 }
 
+/// Its loop has nothing to look after: the kernel has seen what a loop submits when it begins.
+class quiet_program : public test::program {
+  public:
+    quiet_program() : test::program(test::any_loop()) { run(test::settle()); }
+};
+
 hob::task<> note(strings& log, const char* what) {
     log.emplace_back(what);
     co_return;
@@ -34,7 +40,7 @@ hob::task<> note(strings& log, const char* what) {
 
 TEST_CASE("yields and joins with nothing else to do take a turn for every 128 of them",
           "[budget]") {
-    test::program program(test::any_loop());
+    quiet_program program;
     std::uint64_t turns = 0;
     int value = 0;
     auto main = [&]() -> hob::task<> {
@@ -58,7 +64,7 @@ TEST_CASE("yields and joins with nothing else to do take a turn for every 128 of
 
 TEST_CASE("a task that is joined at once still waits for those before it, and they for it",
           "[spawn-order]") {
-    test::program program(test::any_loop());
+    quiet_program program;
     strings log;
     auto main = [&]() -> hob::task<> {
         SECTION("one before it") {
@@ -98,7 +104,7 @@ TEST_CASE("a task that is joined at once still waits for those before it, and th
 }
 
 TEST_CASE("a yield or a join inside an eager start lets the outer task go on first", "[eager]") {
-    test::program program(test::any_loop());
+    quiet_program program;
     strings log;
     auto yielding = [&]() -> hob::task<> {
         co_await hob::yield();
@@ -122,7 +128,7 @@ TEST_CASE("a yield or a join inside an eager start lets the outer task go on fir
 }
 
 TEST_CASE("branches that yield take turns", "[timer-zero]") {
-    test::program program(test::any_loop());
+    quiet_program program;
     strings log;
     auto branch = [&](const char* name) -> hob::task<> {
         for (int round = 0; round != 2; ++round) {
@@ -137,7 +143,7 @@ TEST_CASE("branches that yield take turns", "[timer-zero]") {
 
 TEST_CASE("while the first step of a joined task runs, its joiner is seen waiting for it",
           "[all-tasks]") {
-    test::program program(test::any_loop());
+    quiet_program program;
     std::string dump;
     auto child = [&]() -> hob::task<> {
         dump = hob::dump_tasks();
@@ -155,7 +161,7 @@ TEST_CASE("while the first step of a joined task runs, its joiner is seen waitin
 }
 
 TEST_CASE("a task that suspends in its first step is waited for", "[multi-await]") {
-    test::program program(test::any_loop());
+    quiet_program program;
     gate open;
     auto joining = [&]() -> hob::task<int> {
         co_return co_await hob::create_task(test::value_after(open, 7));
@@ -172,7 +178,7 @@ TEST_CASE("a task that suspends in its first step is waited for", "[multi-await]
 }
 
 TEST_CASE("a task that cancels its joiner in its first step", "[cancel-self-return]") {
-    test::program program(test::any_loop());
+    quiet_program program;
     hob::task_handle<> joiner;
     bool has_value = false;
     bool went_on = false;
@@ -218,7 +224,7 @@ TEST_CASE("a task that cancels its joiner in its first step", "[cancel-self-retu
 
 TEST_CASE("a joiner that is cancelled already stops without running what it joins",
           "[cancel-precancelled]") {
-    test::program program(test::any_loop());
+    quiet_program program;
     strings log;
     hob::task_handle<> self;
     auto joining = [&]() -> hob::task<> {
@@ -238,7 +244,7 @@ TEST_CASE("a joiner that is cancelled already stops without running what it join
 }
 
 TEST_CASE("what a joined task throws in its first step reaches the joiner", "[exc-retval]") {
-    test::program program(test::any_loop());
+    quiet_program program;
     auto main = [&]() -> hob::task<> {
         auto failing = hob::create_task(test::failure_now("broken"));
         CHECK_THROWS_WITH(co_await std::move(failing), "broken");
@@ -249,7 +255,7 @@ TEST_CASE("what a joined task throws in its first step reaches the joiner", "[ex
 
 TEST_CASE("a fatal exception in the first step of a joined task leaves run at once",
           "[fatal-exc]") {
-    test::program program(test::any_loop());
+    quiet_program program;
     bool went_on = false;
     auto failing = []() -> hob::task<> {
         throw hob::fatal_error("on purpose");
@@ -269,7 +275,7 @@ TEST_CASE("a fatal exception in the first step of a joined task leaves run at on
 }
 
 TEST_CASE("what another thread has posted is called all the same", "[fifo]") {
-    test::program program(test::any_loop());
+    quiet_program program;
     bool called = false;
     auto nothing = []() -> hob::task<> { co_return; };
     auto main = [&]() -> hob::task<> {
@@ -290,7 +296,7 @@ TEST_CASE("what another thread has posted is called all the same", "[fifo]") {
 }
 
 TEST_CASE("timers and completions are looked at between yields and between joins", "[io-polled]") {
-    test::program program(test::any_loop());
+    quiet_program program;
     auto main = [&]() -> hob::task<> {
         bool happened = false;
         auto event = [&](hob::task<> after) -> hob::task<> {
@@ -326,7 +332,7 @@ TEST_CASE("timers and completions are looked at between yields and between joins
 }
 
 TEST_CASE("nothing goes on behind a loop that is to stop", "[stop]") {
-    test::program program(test::any_loop());
+    quiet_program program;
     int rounds = 0;
     auto nothing = []() -> hob::task<> { co_return; };
     auto yielding = [&]() -> hob::task<> {
@@ -388,7 +394,7 @@ TEST_CASE("nothing goes on behind a loop that is to stop", "[stop]") {
 }
 
 TEST_CASE("closing a loop ends though a callback calls itself for ever", "[run-leftover]") {
-    test::program program(test::any_loop());
+    quiet_program program;
     int calls = 0;
     std::function<void()> again = [&] {
         ++calls;

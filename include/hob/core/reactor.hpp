@@ -135,9 +135,9 @@ class reactor : public scheduler, public task_owner, private registered_loop {
             visit(*node);
     }
 
-    /// Whether the next turn would do nothing, so that a task which yields may go on at once.
-    [[nodiscard, gnu::always_inline]] bool may_skip_turn() noexcept {
-        return ready_.empty() && has_nothing_else() && spend_budget();
+    /// Whether nothing waits for the step at hand to end: neither what is ready nor a duty.
+    [[nodiscard, gnu::always_inline]] bool is_idle() const noexcept {
+        return ready_.empty() && has_nothing_else();
     }
     /// If the next turn would do nothing but run `node`, which is in the ready queue, takes the
     /// node: the caller runs it inside the step at hand.
