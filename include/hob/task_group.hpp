@@ -268,8 +268,7 @@ namespace detail {
 template <class Body, class Value>
 using started_result = typename std::invoke_result_t<Body&, task_status<Value>&>::value_type;
 
-/// A base, so that it is made first: moving it may throw, and what the task has inherited would be
-/// lost then.
+/// A base, so that it is made first: moving it may throw, and what the task inherits would be lost.
 template <class Body> struct started_body {
     Body body;
 };
@@ -279,9 +278,9 @@ class started_task final : private started_body<Body>,
                            public unjoined_task_base<started_result<Body, Value>>,
                            public task_status<Value> {
   public:
-    started_task(task_owner& owner, task_origin origin, Body&& callable)
+    started_task(task_owner& owner, reactor& loop, Body&& callable)
         : started_body<Body>{std::move(callable)},
-          unjoined_task_base<started_result<Body, Value>>(owner, origin, nullptr, 1) {}
+          unjoined_task_base<started_result<Body, Value>>(owner, originate(loop), nullptr, 1) {}
 
     using task_status<Value>::value;
     using task_status<Value>::is_started;
@@ -317,7 +316,7 @@ class start_operation final : public operation, public task_owner {
         if (!begin(awaiting.promise()))
             return true;
         try {
-            child_ = new child_type(*this, originate(loop), std::move(body_));
+            child_ = new child_type(*this, loop, std::move(body_));
             auto coroutine = child_->call_body();
             require_root(coroutine);
             children_.push_back(*child_);

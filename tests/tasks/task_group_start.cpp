@@ -3,6 +3,7 @@
 #include "support/loops.hpp"
 #include "support/program.hpp"
 
+#include <hob/context_variable.hpp>
 #include <hob/finally.hpp>
 #include <hob/task_group.hpp>
 #include <hob/timeout.hpp>
@@ -14,6 +15,28 @@
 
 using namespace std::chrono_literals;
 using test::gate;
+
+namespace {
+
+/// A callable whose moves throw once they have been made so many times.
+class throwing_body {
+  public:
+    explicit throwing_body(int& moves_left) : moves_left_(moves_left) {}
+    throwing_body(throwing_body&& other) : moves_left_(other.moves_left_) {
+        if (moves_left_-- == 0)
+            throw std::runtime_error("moved too often");
+    }
+
+    hob::task<> operator()(hob::task_status<>& status) const {
+        status.started();
+        co_return;
+    }
+
+  private:
+    int& moves_left_;
+};
+
+} // namespace
 
 TEST_CASE("start returns when the child reports ready, which then belongs to the group",
           "[tg-start]") {
@@ -245,6 +268,29 @@ TEST_CASE("nothing can be started in a group that has failed", "[tg-start]") {
         };
         CHECK_THROWS_AS(co_await hob::with_task_group(body), hob::exception_group);
         CHECK(refused);
+    };
+    program.run(main());
+}
+
+TEST_CASE("a callable that cannot be moved into its task loses nothing", "[tg-start][exc-early]") {
+    hob::context_variable<std::string> inherited("inherited", "");
+    test::program program(test::any_loop());
+    bool has_started = false;
+    auto main = [&]() -> hob::task<> {
+        inherited.set("what the task gets a copy of");
+        for (int moves = 0; !has_started; ++moves) {
+            int left = moves;
+            auto body = [&](hob::task_group& group) -> hob::task<> {
+                throwing_body child(left);
+                co_await group.start(std::move(child));
+                has_started = true;
+            };
+            try {
+                co_await hob::with_task_group(body);
+            } catch (const hob::exception_group& error) {
+                CHECK(test::messages(error).front() == "moved too often");
+            }
+        }
     };
     program.run(main());
 }
