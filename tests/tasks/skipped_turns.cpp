@@ -272,6 +272,8 @@ TEST_CASE("a fatal exception in the first step of a joined task leaves run at on
     };
     CHECK_THROWS_WITH(program.run(main()), "on purpose");
     CHECK_FALSE(went_on);
+    // The tasks that are left use what is declared here.
+    program.runner().close();
 }
 
 TEST_CASE("what another thread has posted is called all the same", "[fifo]") {
@@ -391,6 +393,8 @@ TEST_CASE("nothing goes on behind a loop that is to stop", "[stop]") {
         here.run_forever();
         CHECK(rounds == 1);
     }
+    // The tasks that are left use what is declared here.
+    program.runner().close();
 }
 
 TEST_CASE("closing a loop ends though a callback calls itself for ever", "[run-leftover]") {
