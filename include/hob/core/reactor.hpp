@@ -53,7 +53,9 @@ class reactor : public scheduler, public task_owner, private registered_loop {
         return static_cast<reactor&>(scheduler::here());
     }
     /// The same; throws `no_running_loop_error` when there is none.
-    [[nodiscard]] static reactor& current() { return static_cast<reactor&>(scheduler::current()); }
+    [[nodiscard, gnu::always_inline]] static reactor& current() {
+        return static_cast<reactor&>(scheduler::current());
+    }
 
     [[nodiscard]] time_point now() const noexcept { return ring_->now(); }
     [[nodiscard]] ring& kernel() noexcept { return *ring_; }

@@ -90,7 +90,7 @@ class scope : public ready_callback {
 
     /// Lets the root coroutine start in a later turn of `loop`. In a scope that is `born_cancelled`
     /// it runs to its first suspension.
-    void start_soon(scheduler& loop, bool born_cancelled) noexcept {
+    [[gnu::always_inline]] void start_soon(scheduler& loop, bool born_cancelled) noexcept {
         adopt_root(born_cancelled);
         push_onto(loop);
     }

@@ -93,8 +93,10 @@ class task_scope : public scope, public list_node {
     /// The loop closes, which holds this task for the sake of an exception that nobody has seen.
     virtual void tell_failure() noexcept {}
 
-    static void* operator new(std::size_t size) { return frame_pool::allocate(size); }
-    static void operator delete(void* memory, std::size_t size) noexcept {
+    [[gnu::always_inline]] static void* operator new(std::size_t size) {
+        return frame_pool::allocate(size);
+    }
+    [[gnu::always_inline]] static void operator delete(void* memory, std::size_t size) noexcept {
         frame_pool::deallocate(memory, size);
     }
 
@@ -115,7 +117,7 @@ class task_scope : public scope, public list_node {
     [[nodiscard]] bool drop_reference() noexcept { return --references_ == 0; }
 
     /// Takes it from its owner: it has returned, or was stopped.
-    void leave_owner() noexcept {
+    [[gnu::always_inline]] void leave_owner() noexcept {
         intrusive_list<task_scope>::remove(*this);
         if (!owner_->ignores_success())
             owner_->task_ended(*this, nullptr);
