@@ -91,7 +91,7 @@ template <class Rep, class Period> auto sleep_for(std::chrono::duration<Rep, Per
 
 /// Lets everything else that is ready run once: asyncio's `sleep(0)`. Where there is nothing else,
 /// and nothing that the loop would look after, the task goes on at once; after 128 awaits that did
-/// not suspend, it yields in any case.
+/// not suspend, it yields in any case. A cancelled task is stopped here.
 inline detail::yield_awaiter yield() noexcept {
     return {};
 }

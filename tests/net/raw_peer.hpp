@@ -4,10 +4,10 @@
 #pragma once
 
 #include "catch.hpp"
+#include "support/program.hpp"
 
 #include <hob/core/unique_fd.hpp>
 #include <hob/net/tcp.hpp>
-#include <hob/sleep.hpp>
 #include <hob/task.hpp>
 #include <hob/task_handle.hpp>
 
@@ -15,7 +15,6 @@
 
 #include <array>
 #include <cerrno>
-#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <string>
@@ -68,7 +67,7 @@ class raw_peer {
             received now = receive();
             if (now.error != EAGAIN)
                 co_return now;
-            co_await hob::sleep_for(std::chrono::milliseconds(1));
+            co_await test::poll_readable(fd());
         }
     }
     /// Everything up to the end of the stream.
@@ -119,12 +118,6 @@ inline hob::task<connection> connect_narrow_pair() {
     raw_peer peer(listener.local_address(), 4096);
     hob::tcp_stream stream = co_await listener.accept();
     co_return connection{std::move(stream), std::move(peer)};
-}
-
-/// Lets every ready task run and every operation reach the kernel.
-inline hob::task<> settle() {
-    for (int turn = 0; turn != 3; ++turn)
-        co_await hob::yield();
 }
 
 /// Waits for the end of a task, whichever it is. Returns whether it was cancelled.

@@ -201,7 +201,7 @@ inline hob::task<int> failure_now(const char* message) {
     throw std::runtime_error(message);
     co_return 0;
 }
-/// Lets everything that is ready run, several times over.
+/// Lets everything that is ready run, several times over, and every operation reach the kernel.
 inline hob::task<> settle(int turns = 10) {
     for (int turn = 0; turn != turns; ++turn)
         co_await hob::yield();

@@ -349,23 +349,17 @@ TEST_CASE("nothing goes on behind a loop that is to stop", "[stop]") {
             co_await hob::create_task(nothing());
         }
     };
+    auto end_beside = [&](hob::task<> endless) -> hob::task<> {
+        const auto other = hob::create_task(std::move(endless));
+        co_await hob::yield();
+        rounds = 0;
+    };
     SECTION("because its main task has ended, yields") {
-        auto main = [&]() -> hob::task<> {
-            hob::create_task(yielding());
-            co_await hob::yield();
-            hob::create_task(yielding());
-            rounds = 0;
-        };
-        program.run(main());
+        program.run(end_beside(yielding()));
         CHECK(rounds <= 1);
     }
     SECTION("because its main task has ended, joins") {
-        auto main = [&]() -> hob::task<> {
-            const auto other = hob::create_task(joining());
-            co_await hob::yield();
-            rounds = 0;
-        };
-        program.run(main());
+        program.run(end_beside(joining()));
         CHECK(rounds <= 1);
     }
     SECTION("because of stop, yields") {
