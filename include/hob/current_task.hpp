@@ -6,6 +6,7 @@
 #include <hob/task_handle.hpp>
 
 #include <cstddef>
+#include <functional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -52,6 +53,8 @@ class any_task_handle {
     friend bool operator==(const any_task_handle&, const any_task_handle&) = default;
 
   private:
+    friend std::hash<any_task_handle>;
+
     detail::task_scope* task_ = nullptr;
 };
 
@@ -94,3 +97,10 @@ class task_collector final : public scope_visitor {
 }
 
 } // namespace hob
+
+/// So that tasks may be the keys of a table.
+template <> struct std::hash<hob::any_task_handle> {
+    [[nodiscard]] std::size_t operator()(const hob::any_task_handle& handle) const noexcept {
+        return std::hash<const void*>()(handle.task_);
+    }
+};

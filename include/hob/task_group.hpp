@@ -35,13 +35,21 @@ class task_group : private detail::task_owner {
     /// and destroys `child`, after a task of the group has failed and after the group has ended;
     /// `std::bad_alloc`.
     template <class T> void start(task<T> child) { spawn<detail::unjoined_task<T>>(child); }
+    /// The same for anything that can be awaited, which is kept meanwhile.
+    template <detail::awaitable_to_spawn Awaitable> void start(Awaitable&& awaited) {
+        start(detail::as_spawned_task(std::forward<Awaitable>(awaited)));
+    }
 
-    /// The same with a handle. A failure still cancels the group, also if the handle is awaited.
+    /// `start` with a handle. A failure still cancels the group, also if the handle is awaited.
     template <class T> [[nodiscard]] task_handle<T> create_task(task<T> child) {
         auto& record = spawn<detail::task_record<T>>(child);
         // A failure goes to the group.
         record.mark_retrieved();
         return task_handle<T>(record, detail::adopt_reference);
+    }
+    template <detail::awaitable_to_spawn Awaitable>
+    [[nodiscard]] auto create_task(Awaitable&& awaited) {
+        return create_task(detail::as_spawned_task(std::forward<Awaitable>(awaited)));
     }
 
     /// Starts a child that has something to prepare, and waits until it says that it is ready:

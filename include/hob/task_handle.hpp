@@ -2,6 +2,7 @@
 // hob::create_task and the handle to a running task.
 #pragma once
 
+#include <hob/core/as_task.hpp>
 #include <hob/core/awaitable.hpp>
 #include <hob/core/event_loop.hpp>
 #include <hob/core/late.hpp>
@@ -9,6 +10,9 @@
 
 #include <concepts>
 #include <coroutine>
+#include <cstddef>
+#include <exception>
+#include <functional>
 #include <string>
 #include <type_traits>
 #include <utility>
@@ -130,6 +134,7 @@ template <class T> class join_awaiter_base : public awaiter_base {
             }
             loop.set_running(&waiter);
             if (target.is_done() && loop.is_idle()) {
+                loop.count_spared_step();
                 owner.resume_running();
                 return false;
             }
@@ -212,6 +217,28 @@ template <class T = void> class task_handle {
     /// Whether the task has ended by being cancelled.
     [[nodiscard]] bool cancelled() const noexcept { return record_->has_been_stopped(); }
 
+    /// The outcome of a task that has ended, where nothing can be awaited: in a done-callback, or
+    /// of what `wait` gives. Like `co_await handle`, gives a reference to the value, throws the
+    /// task's exception, or `cancelled_error`; `std::move(handle).result()` moves the value out.
+    /// Throws `usage_error` if the task has not ended.
+    decltype(auto) result() const& {
+        require_ended();
+        record_->require_success();
+        return record_->value();
+    }
+    T result() && {
+        require_ended();
+        record_->require_success();
+        return record_->take();
+    }
+    /// The exception that left a task that has ended, and that is not reported any more; null if
+    /// there is none. Throws `cancelled_error` if the task was cancelled, and `usage_error` if it
+    /// has not ended.
+    [[nodiscard]] std::exception_ptr exception() const {
+        require_ended();
+        return record_->error();
+    }
+
     /// For diagnostics; "task-N" at first.
     [[nodiscard]] std::string name() const { return record_->name(); }
     const task_handle& set_name(std::string name) const {
@@ -254,9 +281,16 @@ template <class T = void> class task_handle {
     friend bool operator==(const task_handle&, const task_handle&) = default;
 
   private:
+    friend std::hash<task_handle>;
+
     void require() const {
         if (record_ == nullptr)
             throw usage_error("an empty task_handle was awaited");
+    }
+    void require_ended() const {
+        require();
+        if (!done())
+            throw usage_error("the result of a task was asked for before it has ended");
     }
 
     detail::task_record<T>* record_ = nullptr;
@@ -295,4 +329,22 @@ template <class T> task_handle<T> create_task(task<T> coroutine, eager_t) {
     return handle;
 }
 
+/// The same for anything that can be awaited: `create_task(hob::to_thread(compress, data))` lets
+/// the thread begin, and the handle is awaited later. `awaited` is kept until it has been awaited;
+/// what it refers to has to live as long. Of a result that is a reference, the task keeps a copy if
+/// there can be one.
+template <detail::awaitable_to_spawn Awaitable> auto create_task(Awaitable&& awaited) {
+    return create_task(detail::as_spawned_task(std::forward<Awaitable>(awaited)));
+}
+template <detail::awaitable_to_spawn Awaitable> auto create_task(Awaitable&& awaited, eager_t) {
+    return create_task(detail::as_spawned_task(std::forward<Awaitable>(awaited)), eager);
+}
+
 } // namespace hob
+
+/// So that tasks may be the keys of a table.
+template <class T> struct std::hash<hob::task_handle<T>> {
+    [[nodiscard]] std::size_t operator()(const hob::task_handle<T>& handle) const noexcept {
+        return std::hash<const void*>()(handle.record_);
+    }
+};

@@ -287,3 +287,34 @@ TEST_CASE("a loop can be used again after a fatal exception", "[fatal-exc]") {
     };
     program.run(second());
 }
+
+TEST_CASE("a program tells the handler of errors of its own", "[exception-handler]") {
+    test::program program(test::any_loop());
+    program.loop().call_exception_handler(
+        {"a client was rude", std::make_exception_ptr(std::runtime_error("no please")), {}, {}});
+    CHECK(program.reports.size() == 1);
+    CHECK(program.reports[0].message == "a client was rude");
+    CHECK(hob::exception_group::describe(program.reports[0].exception) == "no please");
+}
+
+TEST_CASE("a handler does what the default one does, and more", "[exception-handler]") {
+    const auto result = test::in_child([] {
+        test::program program;
+        hob::event_loop& loop = program.loop();
+        int count = 0;
+        loop.set_exception_handler([&](const hob::exception_context& context) {
+            ++count;
+            hob::event_loop::default_exception_handler(context);
+        });
+        const hob::exception_handler first = loop.get_exception_handler();
+        loop.set_exception_handler([&](const hob::exception_context& context) {
+            ++count;
+            first(context);
+        });
+        loop.call_exception_handler({"a client was rude", nullptr, "reader", {}});
+        loop.set_exception_handler({});
+        return loop.get_exception_handler() ? -1 : count;
+    });
+    CHECK(result.code == 2);
+    CHECK_THAT(result.errors, Catch::Contains("hob: a client was rude (task 'reader')"));
+}

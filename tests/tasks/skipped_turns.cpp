@@ -62,6 +62,29 @@ TEST_CASE("yields and joins with nothing else to do take a turn for every 128 of
     CHECK(turns <= 300);
 }
 
+TEST_CASE("the steps of a spared turn count, so that a task which yields is not taken for a stall",
+          "[metrics]") {
+    quiet_program program;
+    std::uint64_t steps = 0;
+    auto main = [&]() -> hob::task<> {
+        co_await hob::yield();
+        steps = hob::metrics().steps;
+        SECTION("of yields") {
+            for (int round = 0; round != 1'000; ++round)
+                co_await hob::yield();
+            steps = hob::metrics().steps - steps;
+            CHECK(steps == 1'000);
+        }
+        SECTION("of joins, each with a step of the task and one of its joiner") {
+            for (int round = 0; round != 1'000; ++round)
+                co_await hob::create_task(test::value_now(1));
+            steps = hob::metrics().steps - steps;
+            CHECK(steps == 2'000);
+        }
+    };
+    program.run(main());
+}
+
 TEST_CASE("a task that is joined at once still waits for those before it, and they for it",
           "[spawn-order]") {
     quiet_program program;

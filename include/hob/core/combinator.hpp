@@ -3,6 +3,7 @@
 // finally and the task group.
 #pragma once
 
+#include <hob/core/as_task.hpp>
 #include <hob/core/awaitable.hpp>
 #include <hob/core/operation.hpp>
 #include <hob/core/result.hpp>
@@ -139,27 +140,6 @@ template <class T> class branch final : public branch_base {
 /// Stands for a value that is not there.
 template <class T>
 using value_or_monostate = std::conditional_t<std::is_void_v<T>, std::monostate, T>;
-
-/// A task that does nothing but await; a task stays what it is.
-template <class T> task<T> as_task(task<T>&& coroutine) noexcept {
-    return std::move(coroutine);
-}
-template <class Awaitable>
-    requires(!is_task<std::remove_cvref_t<Awaitable>> && awaitable<Awaitable>)
-auto as_task(Awaitable&& awaited) {
-    // A coroutine with parameters by value: what it awaits lives as long as it does.
-    constexpr auto run = [](std::decay_t<Awaitable> kept) -> task<await_result_t<Awaitable>> {
-        co_return co_await static_cast<Awaitable&&>(kept);
-    };
-    return run(std::forward<Awaitable>(awaited));
-}
-
-template <class Awaitable>
-concept taskable = requires(Awaitable&& a) { as_task(std::forward<Awaitable>(a)); };
-
-/// What awaiting gives, seen through `as_task`.
-template <class Awaitable>
-using task_result_t = typename decltype(as_task(std::declval<Awaitable>()))::value_type;
 
 /// For the tree of tasks: branches that run.
 inline void visit_live(scope_visitor& visitor, scope& each) {

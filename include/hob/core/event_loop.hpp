@@ -145,6 +145,36 @@ class event_loop final : private detail::reactor {
     /// Receives the errors that nobody awaits. An empty handler restores the default, which
     /// prints to standard error.
     void set_exception_handler(exception_handler handler) { handler_ = std::move(handler); }
+    /// Empty while it is the default one.
+    [[nodiscard]] const exception_handler& get_exception_handler() const noexcept {
+        return handler_;
+    }
+    /// Gives an error to the handler, as the loop does. One that throws is told of, and the error
+    /// goes to the default handler. Throws `std::bad_alloc`.
+    void call_exception_handler(const exception_context& context) {
+        if (handler_) {
+            try {
+                // A copy, so that a handler may replace itself.
+                const exception_handler handler = handler_;
+                handler(context);
+                return;
+            } catch (...) {
+                default_exception_handler(
+                    {"the exception handler threw", std::current_exception(), {}, {}});
+            }
+        }
+        default_exception_handler(context);
+    }
+    /// The default handler, also for one that does something besides: prints to standard error.
+    static void default_exception_handler(const exception_context& context) {
+        std::string text = "hob: " + context.message;
+        if (!context.task.empty())
+            text += " (task '" + context.task + "')";
+        if (context.exception)
+            text += ": " + exception_group::describe(context.exception);
+        text += "\n" + context.stack;
+        std::fputs(text.c_str(), stderr);
+    }
     /// Reports tasks that are destroyed before they were awaited, and steps longer than
     /// `slow_step`.
     void set_debug(bool on) noexcept { set(duty::debug, on); }
@@ -260,11 +290,12 @@ class event_loop final : private detail::reactor {
         while (!tasks().empty() && !is_forked()) {
             turn(cancel_each);
             if (!tasks().empty() && is_stuck()) {
-                deliver_report({"tasks that nothing can stop are left behind when their loop "
-                                "closes",
-                                nullptr,
-                                {},
-                                dump()});
+                call_exception_handler(
+                    {"tasks that nothing can stop are left behind when their loop "
+                     "closes",
+                     nullptr,
+                     {},
+                     dump()});
                 return;
             }
             if (fatal_) {
@@ -327,32 +358,10 @@ class event_loop final : private detail::reactor {
             if (origin != nullptr)
                 for (const std::source_location& each : *origin)
                     context.stack += detail::task_tree::line_of(each);
-            deliver_report(context);
+            call_exception_handler(context);
         } catch (...) {
             std::fputs("hob: an error could not be reported: out of memory\n", stderr);
         }
-    }
-    void deliver_report(const exception_context& context) {
-        if (handler_) {
-            try {
-                // A copy, so that a handler may replace itself.
-                const exception_handler handler = handler_;
-                handler(context);
-                return;
-            } catch (...) {
-                print_report({"the exception handler threw", std::current_exception(), {}, {}});
-            }
-        }
-        print_report(context);
-    }
-    static void print_report(const exception_context& context) {
-        std::string text = "hob: " + context.message;
-        if (!context.task.empty())
-            text += " (task '" + context.task + "')";
-        if (context.exception)
-            text += ": " + exception_group::describe(context.exception);
-        text += "\n" + context.stack;
-        std::fputs(text.c_str(), stderr);
     }
     void fail(std::exception_ptr error) noexcept override {
         set(duty::leave);
@@ -390,10 +399,10 @@ class event_loop final : private detail::reactor {
                                         const detail::task_scope* task) noexcept {
         try {
             const auto count = std::chrono::duration_cast<std::chrono::milliseconds>(taken).count();
-            deliver_report({"a step blocked the loop for " + std::to_string(count) + " ms",
-                            nullptr,
-                            task != nullptr ? task->name() : std::string(),
-                            {}});
+            call_exception_handler({"a step blocked the loop for " + std::to_string(count) + " ms",
+                                    nullptr,
+                                    task != nullptr ? task->name() : std::string(),
+                                    {}});
         } catch (...) {
             std::fputs("hob: a slow step could not be reported: out of memory\n", stderr);
         }

@@ -57,7 +57,7 @@ class frame_pool {
             return local().put(memory, class_of(size));
         }
 #endif
-        ::operator delete(memory);
+        deallocate_large(memory);
     }
 
   private:
@@ -103,6 +103,12 @@ class frame_pool {
     // Apart from the rest, and without the pool, which then need not be at hand for it.
     [[gnu::cold, gnu::noinline]] static void* refill(std::size_t index) {
         return local().take_from_chunk(index);
+    }
+
+    // Not inlined: GCC without optimization, which does not inline the way in either, would warn of
+    // a delete that does not match its new.
+    [[gnu::cold, gnu::noinline]] static void deallocate_large(void* memory) noexcept {
+        ::operator delete(memory);
     }
 
     [[gnu::always_inline]] void put(void* memory, std::size_t index) noexcept {

@@ -37,6 +37,17 @@ class joinable_task : public task_scope {
     /// Somebody has seen how it ended: an exception need not be reported.
     void mark_retrieved() noexcept { retrieved_ = true; }
 
+    /// For somebody who asks, when it has ended: the exception, if there is one. Throws
+    /// `cancelled_error` if it was stopped.
+    [[nodiscard]] std::exception_ptr error() {
+        if (has_been_stopped())
+            throw_outcome();
+        if (!failed_)
+            return nullptr;
+        mark_retrieved();
+        return error_;
+    }
+
     /// Throws the exception, if there is one.
     void rethrow() const {
         if (failed_) [[unlikely]]

@@ -2,6 +2,7 @@
 // hob::future: an outcome that somebody will set, and that tasks wait for.
 #pragma once
 
+#include <hob/core/as_task.hpp>
 #include <hob/core/frame_pool.hpp>
 #include <hob/core/reactor.hpp>
 #include <hob/core/result.hpp>
@@ -29,6 +30,10 @@ class future_state_base {
     [[nodiscard]] bool is_cancelled() const noexcept { return cancelled_; }
     void mark_retrieved() noexcept { retrieved_ = true; }
 
+    void require_done() const {
+        if (!done_)
+            throw usage_error("the outcome of a future was asked for before it was set");
+    }
     void require_pending() const {
         if (done_)
             throw usage_error("the outcome of a future was set that has one already");
@@ -131,7 +136,7 @@ template <class T> class future_state final : public future_state_base {
         outcome_.set_exception(std::move(error));
         settle();
     }
-    /// Throws when there is no value.
+    /// Throws when it was cancelled.
     [[nodiscard]] outcome<T>& result() {
         mark_retrieved();
         if (is_cancelled())
@@ -158,14 +163,15 @@ template <class T> class callback_reference {
     bool owns = false;
 };
 
-template <class T> class future_await final : public gate_wait<future_state_base> {
+/// `Result` is the value or a reference to it.
+template <class T, class Result> class future_await final : public gate_wait<future_state_base> {
   public:
     explicit future_await(future_state<T>& state) noexcept
         : gate_wait<future_state_base>(state), state_(state) {
         state.keep();
     }
     ~future_await() { state_.release(); }
-    decltype(auto) await_resume() { return state_.result().peek(); }
+    Result await_resume() { return state_.result().peek(); }
 
   private:
     future_state<T>& state_;
@@ -181,8 +187,12 @@ template <class T> class future_await final : public gate_wait<future_state_base
 /// `loop_handle::call_soon_threadsafe`.
 ///
 /// `co_await future` gives a reference to the value, rethrows the exception, or throws
-/// `cancelled_error`.
+/// `cancelled_error`. A temporary future, which may be the last that refers to the value, gives a
+/// copy of it if there can be one.
 template <class T = void> class future {
+    using reference = decltype(std::declval<const detail::outcome<T>&>().peek());
+    using kept = std::conditional_t<std::is_reference_v<T>, T, detail::kept_result_t<reference>>;
+
   public:
     using value_type = T;
 
@@ -210,6 +220,20 @@ template <class T = void> class future {
     [[nodiscard]] bool done() const noexcept { return state_->is_open(); }
     [[nodiscard]] bool cancelled() const noexcept { return state_->is_cancelled(); }
 
+    /// The outcome where nothing can be awaited, as in a done-callback: gives a reference to the
+    /// value, throws the exception, or `cancelled_error`. Throws `usage_error` if there is none.
+    reference result() const {
+        state_->require_done();
+        return state_->result().peek();
+    }
+    /// The exception, which is not reported any more; null if there is a value. Throws
+    /// `cancelled_error` if the future was cancelled, and `usage_error` if there is no outcome.
+    [[nodiscard]] std::exception_ptr exception() const {
+        state_->require_done();
+        const detail::outcome<T>& outcome = state_->result();
+        return outcome.state() == detail::outcome_state::exception ? outcome.exception() : nullptr;
+    }
+
     /// Lets the loop call `function(future)` in a later turn once there is an outcome, in the order
     /// of registration; if there is one already, in the next turn. Throws `no_running_loop_error`,
     /// `std::bad_alloc`.
@@ -232,7 +256,11 @@ template <class T = void> class future {
     }
 
     /// What `co_await future` waits with.
-    [[nodiscard]] auto make_awaiter() const noexcept { return detail::future_await<T>(*state_); }
+    [[nodiscard]] auto make_awaiter() const& noexcept {
+        return detail::future_await<T, reference>(*state_);
+    }
+    /// What `co_await std::move(future)` waits with.
+    [[nodiscard]] auto make_awaiter() && noexcept { return detail::future_await<T, kept>(*state_); }
 
     friend bool operator==(const future&, const future&) = default;
 

@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: MIT
+// Anything that can be awaited, as a task.
+#pragma once
+
+#include <hob/core/awaitable.hpp>
+#include <hob/task.hpp>
+
+#include <concepts>
+#include <type_traits>
+#include <utility>
+
+namespace hob::detail {
+
+/// What it awaits lives as long as it does, and no longer.
+template <class Result, class Awaitable>
+task<Result> await_in_task(std::decay_t<Awaitable> awaited) {
+    co_return co_await static_cast<Awaitable&&>(awaited);
+}
+
+/// A task that does nothing but await; a task stays what it is.
+template <class T> task<T> as_task(task<T>&& coroutine) noexcept {
+    return std::move(coroutine);
+}
+template <class Awaitable>
+    requires(!is_task<std::remove_cvref_t<Awaitable>> && awaitable<Awaitable>)
+auto as_task(Awaitable&& awaited) {
+    return await_in_task<await_result_t<Awaitable>, Awaitable>(std::forward<Awaitable>(awaited));
+}
+
+template <class Awaitable>
+concept taskable = requires(Awaitable&& a) { as_task(std::forward<Awaitable>(a)); };
+
+/// What awaiting gives, seen through `as_task`.
+template <class Awaitable>
+using task_result_t = typename decltype(as_task(std::declval<Awaitable>()))::value_type;
+
+/// What can be awaited and is no task.
+template <class Awaitable>
+concept awaitable_to_spawn = taskable<Awaitable> && !is_task<std::remove_cvref_t<Awaitable>>;
+
+/// What is kept of the result when the task ends before somebody asks for it: a reference may point
+/// into what was awaited, so the value, unless it cannot be copied.
+template <class Result>
+using kept_result_t =
+    std::conditional_t<std::is_reference_v<Result> &&
+                           std::constructible_from<std::remove_cvref_t<Result>, Result>,
+                       std::remove_cvref_t<Result>, Result>;
+
+/// A task to be spawned, which keeps its result.
+template <awaitable_to_spawn Awaitable> auto as_spawned_task(Awaitable&& awaited) {
+    return await_in_task<kept_result_t<await_result_t<Awaitable>>, Awaitable>(
+        std::forward<Awaitable>(awaited));
+}
+
+} // namespace hob::detail
