@@ -99,5 +99,10 @@ template <class T> auto gather_outcomes(std::vector<task<T>> tasks) {
     return detail::deferred<detail::gather_range_outcomes_operation<T>, std::vector<task<T>>>(
         std::move(tasks));
 }
+/// The same for a vector of handles or other awaitables. Their values are copied; moved, if the
+/// vector is given away.
+template <detail::spawnable_range Range> auto gather_outcomes(Range&& awaitables) {
+    return gather_outcomes(detail::as_spawned_tasks(std::forward<Range>(awaitables)));
+}
 
 } // namespace hob

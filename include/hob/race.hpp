@@ -242,5 +242,10 @@ template <class T> auto race(std::vector<task<T>> tasks) {
     return detail::deferred<detail::race_range_operation<T>, std::vector<task<T>>>(
         std::move(tasks));
 }
+/// The same for a vector of handles or other awaitables. The value is copied; moved, if the vector
+/// is given away.
+template <detail::spawnable_range Range> auto race(Range&& awaitables) {
+    return race(detail::as_spawned_tasks(std::forward<Range>(awaitables)));
+}
 
 } // namespace hob

@@ -31,7 +31,7 @@ class plain_ring : public hob::detail::ring {
         io_uring_getevents_arg argument{};
         argument.ts = reinterpret_cast<std::uintptr_t>(&limit);
         const int result = io_uring_enter2(static_cast<unsigned>(queues_.ring_fd), count,
-                                           mode == hob::detail::enter_mode::wait ? 1 : 0,
+                                           hob::detail::waits(mode) ? 1 : 0,
                                            IORING_ENTER_GETEVENTS | IORING_ENTER_EXT_ARG,
                                            reinterpret_cast<sigset_t*>(&argument), sizeof argument);
         return result >= 0 || result == -ETIME || result == -EINTR ? 0 : result;

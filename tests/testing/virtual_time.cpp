@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <future>
 #include <string>
 #include <thread>
 #include <vector>
@@ -92,6 +93,27 @@ hob::task<> be_woken(hob::testing::simulation& world) {
     CHECK(world.now() >= start);
 }
 
+hob::task<> compute_within_an_hour(hob::testing::simulation& world) {
+    const auto start = world.now();
+    // Longer than the loop would watch for its end.
+    const auto work = [] { std::this_thread::sleep_for(1ms); };
+    const auto first = co_await hob::race(hob::to_thread(work), hob::sleep_for(1h));
+    CHECK(first.index() == 0);
+    CHECK(world.now() - start < 1h);
+}
+
+hob::task<> release_after_a_while(hob::testing::simulation& world) {
+    const auto start = world.now();
+    std::promise<void> released;
+    const auto work = [&] { released.get_future().wait(); };
+    auto release = [&]() -> hob::task<> {
+        co_await hob::sleep_for(2ms);
+        released.set_value();
+    };
+    co_await hob::gather(hob::to_thread(work), release());
+    CHECK(world.now() - start >= 2ms);
+}
+
 } // namespace
 
 TEST_CASE("a sleep of a year takes no time and is exact", "[testing][clock-mono][timer-early]") {
@@ -110,6 +132,12 @@ TEST_CASE("time passes for a task that only yields, and timers fire", "[testing]
 TEST_CASE("another thread wakes a simulated loop", "[testing]") {
     for (int round = 0; round != 50; ++round)
         test::run_simulated(hob::testing::simulation_options(), be_woken);
+}
+TEST_CASE("a timer does not overtake the job of a pool", "[testing]") {
+    test::run_simulated(hob::testing::simulation_options(), compute_within_an_hour);
+}
+TEST_CASE("a timer fires that the job of a pool waits for", "[testing]") {
+    test::run_simulated(hob::testing::simulation_options(), release_after_a_while);
 }
 TEST_CASE("a simulation has one loop", "[testing]") {
     hob::testing::simulation world;

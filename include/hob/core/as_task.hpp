@@ -8,6 +8,7 @@
 #include <concepts>
 #include <type_traits>
 #include <utility>
+#include <vector>
 
 namespace hob::detail {
 
@@ -51,5 +52,35 @@ template <awaitable_to_spawn Awaitable> auto as_spawned_task(Awaitable&& awaited
     return await_in_task<kept_result_t<await_result_t<Awaitable>>, Awaitable>(
         std::forward<Awaitable>(awaited));
 }
+
+/// Such tasks for a range. Results are moved out of awaitables that are given away.
+template <class Awaitable>
+    requires awaitable_to_spawn<Awaitable>
+auto as_spawned_tasks(std::vector<Awaitable>&& awaitables) {
+    std::vector<decltype(as_spawned_task(std::declval<Awaitable>()))> tasks;
+    tasks.reserve(awaitables.size());
+    for (Awaitable& each : awaitables)
+        tasks.push_back(as_spawned_task(std::move(each)));
+    return tasks;
+}
+template <class Awaitable>
+    requires awaitable_to_spawn<const Awaitable&>
+auto as_spawned_tasks(const std::vector<Awaitable>& awaitables) {
+    std::vector<decltype(as_spawned_task(std::declval<const Awaitable&>()))> tasks;
+    tasks.reserve(awaitables.size());
+    for (const Awaitable& each : awaitables)
+        tasks.push_back(as_spawned_task(each));
+    return tasks;
+}
+
+template <class Task>
+inline constexpr bool keeps_value = !std::is_reference_v<typename Task::value_type>;
+
+/// A vector of awaitables whose results can be kept in another one.
+template <class Range>
+concept spawnable_range = requires(Range&& range) {
+    requires keeps_value<typename decltype(as_spawned_tasks(
+        static_cast<Range&&>(range)))::value_type>;
+};
 
 } // namespace hob::detail

@@ -75,7 +75,7 @@ class kernel_ring final : public ring {
     [[nodiscard]] int enter(enter_mode mode, time_point deadline) noexcept override {
         const unsigned submitted = queued();
         __atomic_store_n(queues_.sq.ktail, queues_.sq.sqe_tail, __ATOMIC_RELEASE);
-        const bool wait = mode == enter_mode::wait;
+        const bool wait = waits(mode);
         const unsigned flags =
             mode == enter_mode::submit ? enter_flags_ : enter_flags_ | IORING_ENTER_GETEVENTS;
         const int result =

@@ -363,7 +363,7 @@ class reactor : public scheduler, public task_owner, private registered_loop {
             enter(ring_->has_hidden_completions() ? enter_mode::look : enter_mode::submit);
         } else if (may_sleep && !ring_->has_completions() &&
                    (expected_posts_ == 0 || !post_comes_soon()) && inbox_->prepare_sleep()) {
-            enter(enter_mode::wait);
+            enter(expected_posts_ == 0 ? enter_mode::wait : enter_mode::wait_for_thread);
             inbox_->awake();
         } else if (has(duty::submission) || ring_->has_hidden_completions()) {
             enter(enter_mode::look);
@@ -400,7 +400,7 @@ class reactor : public scheduler, public task_owner, private registered_loop {
 
     void enter(enter_mode mode) noexcept {
         system_calls_.increment();
-        const bool wait = mode == enter_mode::wait;
+        const bool wait = waits(mode);
         if (wait)
             set_awake(false);
         const int error = ring_->enter(mode, wait && !timers_.empty() ? timers_.next_deadline()

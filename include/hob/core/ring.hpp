@@ -15,8 +15,13 @@ namespace hob::detail {
 enum class enter_mode : unsigned char {
     submit, ///< nothing: completions may stay hidden
     look,   ///< makes hidden completions visible
-    wait    ///< sleeps until there is a completion
+    wait,   ///< sleeps until there is a completion
+    /// The same while another thread works for the loop: a simulated clock does not jump over that.
+    wait_for_thread
 };
+[[nodiscard]] constexpr bool waits(enter_mode mode) noexcept {
+    return mode == enter_mode::wait || mode == enter_mode::wait_for_thread;
+}
 
 /// What stands behind the reactor: the kernel, or a simulation of it. The queues are plain memory
 /// and are used without a virtual call; only `enter`, once a batch, crosses the seam.

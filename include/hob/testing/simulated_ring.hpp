@@ -8,6 +8,7 @@
 
 #include <liburing.h>
 #include <poll.h>
+#include <time.h>
 
 #include <algorithm>
 #include <bit>
@@ -60,7 +61,7 @@ class simulated_ring final : public ring {
             return *fault;
         const unsigned count = state_->faults.next_batch(queued(), state_->random);
         // As in the kernel, a submission that stops early does not wait.
-        const bool wait = mode == enter_mode::wait && !fault && count == queued();
+        const bool wait = waits(mode) && !fault && count == queued();
         for (unsigned submitted = 0; submitted != count; ++submitted)
             submit(queues_.sq.sqes[sq_head_++ & queues_.sq.ring_mask]);
         if (!std::exchange(has_waited_, wait) && !wait)
@@ -68,7 +69,8 @@ class simulated_ring final : public ring {
         do {
             flush_overflow();
             run_what_is_due();
-        } while (wait && !has_completions() && pass_time(deadline));
+        } while (wait && !has_completions() &&
+                 pass_time(deadline, mode == enter_mode::wait_for_thread));
         sq_flags_ = (waiting_.empty() && scheduled_.empty() ? 0U : unsigned{IORING_SQ_TASKRUN}) |
                     (overflow_.empty() ? 0U : unsigned{IORING_SQ_CQ_OVERFLOW});
         return 0;
@@ -219,25 +221,30 @@ class simulated_ring final : public ring {
     }
 
     /// Lets time pass until something may have happened. Returns false at the deadline.
-    [[nodiscard]] bool pass_time(time_point deadline) {
+    [[nodiscard]] bool pass_time(time_point deadline, bool thread_works) {
         if (!scheduled_.empty() && scheduled_.begin()->first <= deadline) {
             state_->now = std::max(state_->now, scheduled_.begin()->first);
             return true;
         }
-        if (deadline != time_point::max()) {
-            state_->now = std::max(state_->now, deadline);
-            return false;
+        if (deadline == time_point::max())
+            return wait_for_others(nullptr) > 0;
+        if (thread_works) {
+            const auto left = std::max(deadline - state_->now, std::chrono::nanoseconds(0)).count();
+            const timespec limit{left / 1'000'000'000, left % 1'000'000'000};
+            if (const int found = wait_for_others(&limit); found != 0)
+                return found > 0;
         }
-        return wait_for_others();
+        state_->now = std::max(state_->now, deadline);
+        return false;
     }
     /// Nothing in the simulation can go on by itself, but another thread or process may help. That
-    /// takes real time. Returns false if nobody can, or a signal came.
-    [[nodiscard]] bool wait_for_others() {
+    /// takes real time, at most `limit`. Returns what `ppoll` does; -1 if nobody can.
+    [[nodiscard]] int wait_for_others(const timespec* limit) {
         std::vector<pollfd> watched;
         for (const request_pointer& each : waiting_)
             if (const auto one = simulated_operations::watch(*each))
                 watched.push_back(*one);
-        return !watched.empty() && ::poll(watched.data(), watched.size(), -1) > 0;
+        return watched.empty() ? -1 : ::ppoll(watched.data(), watched.size(), limit, nullptr);
     }
 
     std::shared_ptr<simulation_state> state_;
