@@ -2,6 +2,7 @@
 // hob::for_each_limited: a task for each element, a limited number of them at a time.
 #pragma once
 
+#include <hob/core/as_task.hpp>
 #include <hob/core/callable.hpp>
 #include <hob/sync/semaphore.hpp>
 #include <hob/task_group.hpp>
@@ -15,6 +16,11 @@
 
 namespace hob {
 namespace detail {
+
+inline void require_limit(std::size_t limit) {
+    if (limit == 0)
+        throw usage_error("a limit of tasks at a time has to be at least 1");
+}
 
 /// Keeps its place among the tasks that run at a time until it has ended.
 template <class T> task<> run_limited(task<T> work, semaphore_permit) {
@@ -37,7 +43,7 @@ template <class Range, class Function> class limited_starter {
             if (is_taken_ && ++each == end)
                 co_return;
             is_taken_ = true;
-            group.start(run_limited(function_(*each), std::move(place)));
+            group.start(run_limited(as_task(function_(*each)), std::move(place)));
         }
     }
 
@@ -57,9 +63,10 @@ task<> run_each_limited(std::size_t limit, Range range, Function function) {
 
 } // namespace detail
 
-/// Calls `function(element)`, which returns a task, for each element of `range` in order, and runs
-/// at most `limit` of these tasks at a time; returns when all have ended. The next element is taken
-/// only when a place is free, so `range` may be lazy.
+/// Calls `function(element)`, which returns a task or another awaitable, for each element of
+/// `range` in order, and runs at most `limit` of them at a time; returns when all have ended. The
+/// next element is taken only when a place is free, so `range` may be lazy. For their values, see
+/// `map_limited`.
 ///
 ///     auto fetch_one = [&](const std::string& url) { return fetch(url, pages); };
 ///     co_await hob::for_each_limited(10, urls, fetch_one);
@@ -69,12 +76,11 @@ task<> run_each_limited(std::size_t limit, Range range, Function function) {
 /// `with_task_group`. Cancelling the awaiting task cancels all of them. Throws `usage_error` for a
 /// limit of 0.
 template <std::ranges::input_range Range, class Function>
-    requires(
-        detail::is_task<std::invoke_result_t<Function&, std::ranges::range_reference_t<Range>>>)
+    requires detail::taskable<
+        std::invoke_result_t<Function&, std::ranges::range_reference_t<Range>>>
 task<> for_each_limited(std::size_t limit, Range&& range, Function&& function) {
     detail::check_callable<Function>();
-    if (limit == 0)
-        throw usage_error("for_each_limited needs a limit of at least 1");
+    detail::require_limit(limit);
     return detail::run_each_limited<Range, Function>(limit, std::forward<Range>(range),
                                                      std::forward<Function>(function));
 }

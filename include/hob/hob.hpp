@@ -23,6 +23,7 @@
 #include <hob/fs/whole_file.hpp>
 #include <hob/gather.hpp>
 #include <hob/gather_outcomes.hpp>
+#include <hob/map_limited.hpp>
 #include <hob/net/tcp.hpp>
 #include <hob/race.hpp>
 #include <hob/run.hpp>

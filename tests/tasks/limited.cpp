@@ -3,10 +3,14 @@
 #include "support/loops.hpp"
 #include "support/program.hpp"
 
+#include <hob/executor/run_in_executor.hpp>
 #include <hob/for_each_limited.hpp>
+#include <hob/map_limited.hpp>
 #include <hob/staggered_race.hpp>
+#include <hob/sync/event.hpp>
 
 #include <algorithm>
+#include <memory>
 #include <ranges>
 #include <stdexcept>
 #include <string>
@@ -258,4 +262,88 @@ TEST_CASE("cancelling for_each_limited stops its tasks before it", "[for-each-li
         CHECK(alive == 0);
     };
     program.run(main());
+}
+
+TEST_CASE("for_each_limited runs operations as well", "[for-each-limited]") {
+    test::program program(test::any_loop());
+    auto main = [&]() -> hob::task<> {
+        std::vector<hob::event> events(3);
+        const auto waiting = hob::create_task(
+            hob::for_each_limited(2, events, [](hob::event& each) { return each.wait(); }));
+        for (hob::event& each : events) {
+            co_await test::settle();
+            CHECK_FALSE(waiting.done());
+            each.set();
+        }
+        co_await waiting;
+    };
+    program.run(main());
+}
+
+TEST_CASE("map_limited gives the values in the order of the elements, whoever ends first",
+          "[map-limited]") {
+    test::program program(test::simulated_loop());
+    auto main = [&]() -> hob::task<> {
+        int running = 0;
+        int most = 0;
+        std::string order;
+        auto work = [&](int each) -> hob::task<std::unique_ptr<int>> {
+            most = std::max(most, ++running);
+            co_await hob::sleep_for(std::chrono::milliseconds(each));
+            order += std::to_string(each);
+            --running;
+            co_return std::make_unique<int>(10 * each);
+        };
+        const std::vector<int> elements{5, 1, 4, 2};
+        const auto values = co_await hob::map_limited(3, elements, work);
+        CHECK(most == 3);
+        CHECK(order == "1245");
+        std::vector<int> numbers;
+        for (const auto& each : values)
+            numbers.push_back(*each);
+        CHECK(numbers == std::vector<int>{50, 10, 40, 20});
+        CHECK((co_await hob::map_limited(1, std::vector<int>(), work)).empty());
+    };
+    program.run(main());
+}
+
+TEST_CASE("map_limited over a lazy range of jobs", "[map-limited]") {
+    test::program program(test::any_loop());
+    auto main = [&]() -> hob::task<> {
+        const auto square = [](int each) {
+            return hob::to_thread([](int number) { return number * number; }, each);
+        };
+        const auto squares = co_await hob::map_limited(2, std::views::iota(0, 6), square);
+        CHECK(squares == std::vector<int>{0, 1, 4, 9, 16, 25});
+    };
+    program.run(main());
+}
+
+TEST_CASE("a failure in map_limited cancels the others, and so does its own cancellation",
+          "[map-limited]") {
+    gate never;
+    int alive = 0;
+    test::program program(test::any_loop());
+    auto main = [&]() -> hob::task<> {
+        const std::vector<int> elements{0, 1, 2, 3};
+        auto work = [&](int each) -> hob::task<int> {
+            const test::counted self(alive);
+            if (each == 2)
+                throw std::runtime_error("two");
+            co_await never.wait();
+            co_return each;
+        };
+        CHECK_THROWS_AS(co_await hob::map_limited(3, elements, work), hob::exception_group);
+        CHECK(alive == 0);
+        const auto waiting = hob::create_task(hob::map_limited(2, elements, work));
+        co_await test::settle();
+        CHECK(alive == 2);
+        waiting.cancel();
+        co_await test::settle();
+        CHECK(waiting.cancelled());
+        CHECK(alive == 0);
+        CHECK_THROWS_AS(hob::map_limited(0, elements, work), hob::usage_error);
+    };
+    program.run(main());
+    CHECK(program.reports.empty());
 }
