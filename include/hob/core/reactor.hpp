@@ -86,6 +86,15 @@ class reactor : public scheduler, public task_owner, private registered_loop {
     }
     /// It has, or will not any more.
     void post_arrived() noexcept { --expected_posts_; }
+    /// The same for a post at the end of a job that a thread has to do.
+    [[nodiscard]] const std::shared_ptr<inbox>& expect_job() noexcept {
+        ++jobs_;
+        return expect_post();
+    }
+    void job_arrived() noexcept {
+        --jobs_;
+        post_arrived();
+    }
 
     // task_owner
     [[nodiscard]] scope* owning_scope() const noexcept final { return nullptr; }
@@ -363,7 +372,7 @@ class reactor : public scheduler, public task_owner, private registered_loop {
             enter(ring_->has_hidden_completions() ? enter_mode::look : enter_mode::submit);
         } else if (may_sleep && !ring_->has_completions() &&
                    (expected_posts_ == 0 || !post_comes_soon()) && inbox_->prepare_sleep()) {
-            enter(expected_posts_ == 0 ? enter_mode::wait : enter_mode::wait_for_thread);
+            enter(jobs_ == 0 ? enter_mode::wait : enter_mode::wait_for_job);
             inbox_->awake();
         } else if (has(duty::submission) || ring_->has_hidden_completions()) {
             enter(enter_mode::look);
@@ -475,6 +484,7 @@ class reactor : public scheduler, public task_owner, private registered_loop {
     std::deque<io_uring_sqe> backlog_;
     std::size_t in_flight_ = 0;
     std::size_t expected_posts_ = 0;
+    std::size_t jobs_ = 0; ///< among the posts
     std::uint32_t tasks_made_ = 0;
     std::uint64_t turns_ = 0;
     event_count steps_;

@@ -16,11 +16,12 @@ enum class enter_mode : unsigned char {
     submit, ///< nothing: completions may stay hidden
     look,   ///< makes hidden completions visible
     wait,   ///< sleeps until there is a completion
-    /// The same while another thread works for the loop: a simulated clock does not jump over that.
-    wait_for_thread
+    /// The same while another thread does a job for the loop, which a simulated clock does not
+    /// skip.
+    wait_for_job
 };
 [[nodiscard]] constexpr bool waits(enter_mode mode) noexcept {
-    return mode == enter_mode::wait || mode == enter_mode::wait_for_thread;
+    return mode == enter_mode::wait || mode == enter_mode::wait_for_job;
 }
 
 /// What stands behind the reactor: the kernel, or a simulation of it. The queues are plain memory

@@ -108,9 +108,9 @@ class abandoning_operation : public operation, public job_waiter {
             return true;
         reactor& loop = reactor::here();
         try {
-            job_->start(pool_, loop.expect_post(), *this);
+            job_->start(pool_, loop.expect_job(), *this);
         } catch (...) {
-            loop.post_arrived();
+            loop.job_arrived();
             awaiting.promise().owner().resume_running();
             throw;
         }
@@ -120,13 +120,13 @@ class abandoning_operation : public operation, public job_waiter {
 
   private:
     void job_ended() noexcept override {
-        reactor::here().post_arrived();
+        reactor::here().job_arrived();
         complete();
     }
     void cancel() noexcept override {
         if (!pool_.remove(*job_))
             job_.release()->abandon();
-        reactor::here().post_arrived();
+        reactor::here().job_arrived();
         stop();
     }
     [[nodiscard]] std::string describe() const override { return "a job of a thread pool"; }

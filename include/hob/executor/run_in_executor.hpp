@@ -35,11 +35,11 @@ class pool_operation : public operation, public pool_job, public ready_callback 
     template <hob_promise Promise> bool await_suspend(std::coroutine_handle<Promise> awaiting) {
         if (!begin(awaiting.promise())) [[unlikely]]
             return true;
-        loop_ = reactor::here().expect_post();
+        loop_ = reactor::here().expect_job();
         try {
             pool_.submit(*this);
         } catch (...) {
-            reactor::here().post_arrived();
+            reactor::here().job_arrived();
             awaiting.promise().owner().resume_running();
             throw;
         }
@@ -66,12 +66,12 @@ class pool_operation : public operation, public pool_job, public ready_callback 
 
     // On the loop's thread.
     void run() noexcept override {
-        reactor::here().post_arrived();
+        reactor::here().job_arrived();
         complete();
     }
     void cancel() noexcept override {
         if (pool_.remove(*this)) {
-            reactor::here().post_arrived();
+            reactor::here().job_arrived();
             stop();
         }
     }

@@ -70,7 +70,7 @@ class simulated_ring final : public ring {
             flush_overflow();
             run_what_is_due();
         } while (wait && !has_completions() &&
-                 pass_time(deadline, mode == enter_mode::wait_for_thread));
+                 pass_time(deadline, mode == enter_mode::wait_for_job));
         sq_flags_ = (waiting_.empty() && scheduled_.empty() ? 0U : unsigned{IORING_SQ_TASKRUN}) |
                     (overflow_.empty() ? 0U : unsigned{IORING_SQ_CQ_OVERFLOW});
         return 0;
@@ -221,14 +221,14 @@ class simulated_ring final : public ring {
     }
 
     /// Lets time pass until something may have happened. Returns false at the deadline.
-    [[nodiscard]] bool pass_time(time_point deadline, bool thread_works) {
+    [[nodiscard]] bool pass_time(time_point deadline, bool job_runs) {
         if (!scheduled_.empty() && scheduled_.begin()->first <= deadline) {
             state_->now = std::max(state_->now, scheduled_.begin()->first);
             return true;
         }
         if (deadline == time_point::max())
             return wait_for_others(nullptr) > 0;
-        if (thread_works) {
+        if (job_runs) {
             const auto left = std::max(deadline - state_->now, std::chrono::nanoseconds(0)).count();
             const timespec limit{left / 1'000'000'000, left % 1'000'000'000};
             if (const int found = wait_for_others(&limit); found != 0)

@@ -28,9 +28,9 @@ namespace hob::testing {
 ///
 /// Both ends of a connection have to run in the loop: a peer outside of it is not simulated. Other
 /// threads may wake the loop, which waits for them in real time; their work takes no virtual time.
-/// While a task waits for a job of a thread pool or at a `thread_channel`, a timer takes as long as
-/// it really would, so that it does not overtake the work; apart from that, the loop waits for
-/// threads only while it waits for no timer. What they do is not repeated by the seed.
+/// While a task waits for a job of a thread pool, a timer takes as long as it really would, so that
+/// it does not overtake the work; apart from that, the loop waits for threads only while it waits
+/// for no timer. What they do is not repeated by the seed.
 class simulation {
   public:
     explicit simulation(const simulation_options& options = simulation_options())
