@@ -27,14 +27,21 @@ namespace detail {
     if (current_scheduler == nullptr || !current_scheduler->has(scheduler::duty::debug))
         return;
     try {
-        const std::string what =
-            std::string("a task was never awaited: ") + never.position.function_name() + " at " +
-            never.position.file_name() + ":" + std::to_string(never.position.line());
+        std::string what = "a task was never awaited";
+        if (never.is_shown())
+            what += std::string(": ") + never.position.function_name() + " at " +
+                    never.position.file_name() + ":" + std::to_string(never.position.line());
         current_scheduler->report(what.c_str(), nullptr, nullptr);
     } catch (...) {
         current_scheduler->report("a task was never awaited", nullptr, nullptr);
     }
 }
+
+/// An await that stands elsewhere, in the eyes of a reader.
+template <class Awaitable> struct placed {
+    Awaitable&& awaited;
+    source_pointer where;
+};
 
 /// What the promises of all hob coroutines do alike.
 class coroutine_promise : public promise_base {
@@ -61,6 +68,10 @@ class coroutine_promise : public promise_base {
                           "await_ready, await_suspend and await_resume");
             return foreign_awaiter<Awaitable>(static_cast<Awaitable&&>(awaited));
         }
+    }
+    /// The same for an await that stands elsewhere.
+    template <class Awaitable> decltype(auto) await_transform(placed<Awaitable> each) {
+        return await_transform(static_cast<Awaitable&&>(each.awaited), each.where);
     }
 
   protected:

@@ -36,8 +36,9 @@ class task_group : private detail::task_owner {
     /// `std::bad_alloc`.
     template <class T> void start(task<T> child) { spawn<detail::unjoined_task<T>>(child); }
     /// The same for anything that can be awaited, which is kept meanwhile.
-    template <detail::awaitable_to_spawn Awaitable> void start(Awaitable&& awaited) {
-        start(detail::as_spawned_task(std::forward<Awaitable>(awaited)));
+    template <detail::awaitable_to_spawn Awaitable>
+    void start(Awaitable&& awaited, detail::source_pointer where = __builtin_source_location()) {
+        start(detail::as_spawned_task(std::forward<Awaitable>(awaited), where));
     }
 
     /// `start` with a handle. A failure still cancels the group, also if the handle is awaited.
@@ -48,8 +49,9 @@ class task_group : private detail::task_owner {
         return task_handle<T>(record, detail::adopt_reference);
     }
     template <detail::awaitable_to_spawn Awaitable>
-    [[nodiscard]] auto create_task(Awaitable&& awaited) {
-        return create_task(detail::as_spawned_task(std::forward<Awaitable>(awaited)));
+    [[nodiscard]] auto create_task(Awaitable&& awaited,
+                                   detail::source_pointer where = __builtin_source_location()) {
+        return create_task(detail::as_spawned_task(std::forward<Awaitable>(awaited), where));
     }
 
     /// Starts a child that has something to prepare, and waits until it says that it is ready:

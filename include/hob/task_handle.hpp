@@ -333,11 +333,14 @@ template <class T> task_handle<T> create_task(task<T> coroutine, eager_t) {
 /// the thread begin, and the handle is awaited later. `awaited` is kept until it has been awaited;
 /// what it refers to has to live as long. Of a result that is a reference, the task keeps a copy if
 /// there can be one.
-template <detail::awaitable_to_spawn Awaitable> auto create_task(Awaitable&& awaited) {
-    return create_task(detail::as_spawned_task(std::forward<Awaitable>(awaited)));
+template <detail::awaitable_to_spawn Awaitable>
+auto create_task(Awaitable&& awaited, detail::source_pointer where = __builtin_source_location()) {
+    return create_task(detail::as_spawned_task(std::forward<Awaitable>(awaited), where));
 }
-template <detail::awaitable_to_spawn Awaitable> auto create_task(Awaitable&& awaited, eager_t) {
-    return create_task(detail::as_spawned_task(std::forward<Awaitable>(awaited)), eager);
+template <detail::awaitable_to_spawn Awaitable>
+auto create_task(Awaitable&& awaited, eager_t,
+                 detail::source_pointer where = __builtin_source_location()) {
+    return create_task(detail::as_spawned_task(std::forward<Awaitable>(awaited), where), eager);
 }
 
 } // namespace hob

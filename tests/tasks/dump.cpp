@@ -5,10 +5,12 @@
 #include <hob/debug/task_dump.hpp>
 #include <hob/gather.hpp>
 #include <hob/shield.hpp>
+#include <hob/sync/future.hpp>
 #include <hob/task_group.hpp>
 #include <hob/timeout.hpp>
 
 #include <source_location>
+#include <stdexcept>
 
 using namespace std::chrono_literals;
 using Catch::Matchers::Contains;
@@ -196,4 +198,94 @@ TEST_CASE("a dump goes 10,000 awaits deep", "[dump]") {
         co_await handle;
     };
     program.run(main());
+}
+
+TEST_CASE("a task of an operation stands where it was created", "[dump]") {
+    test::program program;
+    gate open;
+    std::string spawned;
+    std::string started;
+    auto main = [&]() -> hob::task<> {
+        spawned = line_below();
+        const auto waiting = hob::create_task(open.wait());
+        auto lead = [&]() -> hob::task<> {
+            co_await hob::with_task_group([&](hob::task_group& group) -> hob::task<> {
+                started = line_below();
+                group.start(open.wait());
+                co_return;
+            });
+        };
+        const auto leader = hob::create_task(lead());
+        CHECK_THAT(hob::dump_tasks(), Contains(spawned));
+        co_await test::settle();
+        for (const auto format :
+             {hob::dump_format::text, hob::dump_format::json, hob::dump_format::dot}) {
+            const std::string text = hob::dump_tasks(format);
+            if (format == hob::dump_format::json) {
+                CHECK_THAT(text, Contains(R"("line": )" + spawned.substr(spawned.find(':') + 1)));
+                CHECK_THAT(text, Contains(R"("line": )" + started.substr(started.find(':') + 1)));
+            } else {
+                CHECK_THAT(text, Contains(spawned) && Contains(started));
+            }
+            CHECK_THAT(text, !Contains("as_task"));
+        }
+        open.open();
+        co_await hob::gather(waiting, leader);
+    };
+    program.run(main());
+}
+
+TEST_CASE("an operation in a combinator is shown without a line of its own", "[dump]") {
+    test::program program;
+    gate open;
+    std::string line;
+    auto main = [&]() -> hob::task<> {
+        auto waiting = [&]() -> hob::task<> {
+            line = line_below();
+            co_await hob::timeout(1h, open.wait());
+        };
+        const auto task = hob::create_task(waiting());
+        co_await test::settle();
+        for (const auto format :
+             {hob::dump_format::text, hob::dump_format::json, hob::dump_format::dot})
+            CHECK_THAT(hob::dump_tasks(format), Contains("a gate") && !Contains("as_task"));
+        CHECK_THAT(hob::dump_tasks(), Contains(line));
+        open.open();
+        co_await task;
+    };
+    program.run(main());
+}
+
+TEST_CASE("the stack of an exception leaves out what stands for an operation", "[dump]") {
+    test::program program;
+    std::string line;
+    auto main = [&]() -> hob::task<> {
+        const hob::future<> failed;
+        auto waiting = [&]() -> hob::task<> {
+            line = line_below();
+            co_await hob::gather(failed, hob::yield());
+        };
+        hob::create_task(waiting());
+        co_await test::settle();
+        failed.set_exception(std::make_exception_ptr(std::runtime_error("no soup")));
+        co_await test::settle();
+    };
+    program.run(main());
+    CHECK(program.reports.size() == 1);
+    CHECK_THAT(program.reports[0].stack, Contains(line) && !Contains("as_task"));
+}
+
+TEST_CASE("a combinator that is dropped is told of without an internal line",
+          "[dump][never-awaited]") {
+    test::program program;
+    program.loop().set_debug(true);
+    auto main = [&]() -> hob::task<> {
+        {
+            const auto dropped = hob::gather(hob::yield());
+        }
+        co_return;
+    };
+    program.run(main());
+    CHECK(program.reports.size() == 1);
+    CHECK(program.reports[0].message == "a task was never awaited");
 }

@@ -12,20 +12,28 @@
 
 namespace hob::detail {
 
-/// What it awaits lives as long as it does, and no longer.
+/// A task that does nothing but await. What it awaits lives as long as it does, and no longer.
 template <class Result, class Awaitable>
-task<Result> await_in_task(std::decay_t<Awaitable> awaited) {
-    co_return co_await static_cast<Awaitable&&>(awaited);
+task<Result> run_await(std::decay_t<Awaitable> awaited, source_pointer where) {
+    co_return co_await placed<Awaitable>{static_cast<Awaitable&&>(awaited), where};
+}
+/// The same, seen by a reader at `where` from its beginning.
+template <class Result, class Awaitable>
+task<Result> await_in_task(Awaitable&& awaited, source_pointer where) {
+    task<Result> made = run_await<Result, Awaitable>(std::forward<Awaitable>(awaited), where);
+    made.root().set_position(where);
+    return made;
 }
 
-/// A task that does nothing but await; a task stays what it is.
+/// For a combinator, which a reader is shown in its place. A task stays what it is.
 template <class T> task<T> as_task(task<T>&& coroutine) noexcept {
     return std::move(coroutine);
 }
 template <class Awaitable>
     requires(!is_task<std::remove_cvref_t<Awaitable>> && awaitable<Awaitable>)
 auto as_task(Awaitable&& awaited) {
-    return await_in_task<await_result_t<Awaitable>, Awaitable>(std::forward<Awaitable>(awaited));
+    return await_in_task<await_result_t<Awaitable>, Awaitable>(std::forward<Awaitable>(awaited),
+                                                               nowhere);
 }
 
 template <class Awaitable>
@@ -48,28 +56,29 @@ using kept_result_t =
                        std::remove_cvref_t<Result>, Result>;
 
 /// A task to be spawned, which keeps its result.
-template <awaitable_to_spawn Awaitable> auto as_spawned_task(Awaitable&& awaited) {
+template <awaitable_to_spawn Awaitable>
+auto as_spawned_task(Awaitable&& awaited, source_pointer where) {
     return await_in_task<kept_result_t<await_result_t<Awaitable>>, Awaitable>(
-        std::forward<Awaitable>(awaited));
+        std::forward<Awaitable>(awaited), where);
 }
 
 /// Such tasks for a range. Results are moved out of awaitables that are given away.
 template <class Awaitable>
     requires awaitable_to_spawn<Awaitable>
 auto as_spawned_tasks(std::vector<Awaitable>&& awaitables) {
-    std::vector<decltype(as_spawned_task(std::declval<Awaitable>()))> tasks;
+    std::vector<decltype(as_spawned_task(std::declval<Awaitable>(), nowhere))> tasks;
     tasks.reserve(awaitables.size());
     for (Awaitable& each : awaitables)
-        tasks.push_back(as_spawned_task(std::move(each)));
+        tasks.push_back(as_spawned_task(std::move(each), nowhere));
     return tasks;
 }
 template <class Awaitable>
     requires awaitable_to_spawn<const Awaitable&>
 auto as_spawned_tasks(const std::vector<Awaitable>& awaitables) {
-    std::vector<decltype(as_spawned_task(std::declval<const Awaitable&>()))> tasks;
+    std::vector<decltype(as_spawned_task(std::declval<const Awaitable&>(), nowhere))> tasks;
     tasks.reserve(awaitables.size());
     for (const Awaitable& each : awaitables)
-        tasks.push_back(as_spawned_task(each));
+        tasks.push_back(as_spawned_task(each, nowhere));
     return tasks;
 }
 

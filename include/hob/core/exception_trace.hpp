@@ -21,7 +21,7 @@ class exception_trace {
     void leave(const promise_base& frame) noexcept {
         if (&frame != expected_)
             size_ = 0;
-        if (size_ != depth_limit)
+        if (size_ != depth_limit && frame.is_shown())
             frames_[size_++] = frame.position;
         expected_ = frame.caller();
     }

@@ -18,6 +18,7 @@ class scope;
 /// arguments in the coroutine's frame if they are of class type, which costs every await two
 /// stores.
 using source_pointer = decltype(__builtin_source_location());
+inline constexpr source_pointer nowhere = nullptr;
 
 /// Links a coroutine to the one that awaits it and to its scope, and knows where it stands.
 /// Is its own node in the ready queue, since a coroutine waits for one thing at a time.
@@ -53,8 +54,10 @@ class promise_base : public ready_node {
         scope_ = &owner;
     }
 
-    /// Where the await at hand is; before the first one, where the coroutine begins.
+    /// Where the await at hand is; before the first one, where the coroutine begins. Line 0 if that
+    /// is of no interest to a reader, who is not shown this coroutine then.
     std::source_location position;
+    [[nodiscard]] bool is_shown() const noexcept { return position.line() != 0; }
     void set_position(source_pointer where) noexcept {
         position = std::bit_cast<std::source_location>(where);
     }

@@ -136,7 +136,8 @@ class task_graph {
         added.state = task_tree::state_of(each);
         for (const promise_base* frame = tree_.leaf_of(each); frame != nullptr;
              frame = frame->caller())
-            added.frames.push_back(frame->position);
+            if (frame->is_shown())
+                added.frames.push_back(frame->position);
         indices_.emplace(&each, nodes_.size());
         nodes_.push_back(std::move(added));
     }

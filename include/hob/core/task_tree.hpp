@@ -101,7 +101,8 @@ class task_tree {
     static void append_frames(const promise_base* innermost, const std::string& indent,
                               std::string& text) {
         for (const promise_base* frame = innermost; frame != nullptr; frame = frame->caller())
-            text += indent + line_of(frame->position);
+            if (frame->is_shown())
+                text += indent + line_of(frame->position);
     }
 
     std::unordered_map<const scope*, promise_base*> leaves_;

@@ -107,7 +107,7 @@ class stall_capture {
   private:
     void add_frames(const promise_base* innermost) noexcept {
         for (const promise_base* each = innermost; each != nullptr; each = each->caller())
-            if (async_count_ != async_.size())
+            if (async_count_ != async_.size() && each->is_shown())
                 async_[async_count_++] = each->position;
     }
 
