@@ -1,12 +1,15 @@
 // SPDX-License-Identifier: MIT
-// Catch2, whichever of its two major versions is installed.
+// Catch2, whichever of its two major versions is installed, and what is named otherwise in them.
 #pragma once
 
 #if __has_include(<catch2/catch_all.hpp>)
+#define TEST_CATCH2_3
 #include <catch2/catch_all.hpp>
 #else
 #include <catch2/catch.hpp>
 #endif
+
+#include <string>
 
 // Catch2 writes an assertion's expression down three times, twice where it is not evaluated; but
 // GCC 12 takes a `co_await` out of there, and awaits twice. So once is enough.
@@ -24,6 +27,28 @@
             CATCH_INTERNAL_STOP_WARNINGS_SUPPRESSION                                               \
         }                                                                                          \
         INTERNAL_CATCH_CATCH(catchAssertionHandler)                                                \
-        INTERNAL_CATCH_REACT(catchAssertionHandler)                                                \
+        catchAssertionHandler.complete();                                                          \
     } while (false)
 #endif
+
+namespace test {
+
+/// Matches a string with this part.
+inline auto contains(const std::string& part) {
+#if defined(TEST_CATCH2_3)
+    return Catch::Matchers::ContainsSubstring(part);
+#else
+    return Catch::Matchers::Contains(part);
+#endif
+}
+
+/// The seed of this run, which Catch2 prints.
+inline unsigned random_seed() {
+#if defined(TEST_CATCH2_3)
+    return Catch::getSeed();
+#else
+    return Catch::rngSeed();
+#endif
+}
+
+} // namespace test

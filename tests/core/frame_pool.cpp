@@ -35,7 +35,7 @@ constexpr bool recycles = true;
 } // namespace
 
 TEST_CASE("pooled memory is aligned to 16 bytes and does not overlap") {
-    std::mt19937 random(Catch::rngSeed());
+    std::mt19937 random(test::random_seed());
     std::vector<block> blocks;
     for (int step = 0; step != 20'000; ++step) {
         if (random() % 3 != 0 || blocks.empty()) {

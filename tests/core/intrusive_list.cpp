@@ -71,7 +71,7 @@ TEST_CASE("elements of an intrusive list cannot be copied or moved", "[pinned]")
 }
 
 TEST_CASE("an intrusive list agrees with std::list") {
-    std::mt19937 random(Catch::rngSeed());
+    std::mt19937 random(test::random_seed());
     item_list list;
     std::list<item> items;
     std::vector<item*> outside;

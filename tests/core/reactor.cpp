@@ -18,7 +18,7 @@
 #include <vector>
 
 using namespace std::chrono_literals;
-using Catch::Matchers::Contains;
+using test::contains;
 
 namespace {
 
@@ -225,7 +225,7 @@ TEST_CASE("a completion for an operation that is not under way stops the process
         return 0;
     });
     CHECK(child.signal == SIGABRT);
-    CHECK_THAT(child.errors, Contains("hob: internal error: a completion arrived for an operation "
+    CHECK_THAT(child.errors, contains("hob: internal error: a completion arrived for an operation "
                                       "that is not in flight"));
 }
 

@@ -8,7 +8,7 @@
 
 #include <csignal>
 
-using Catch::Matchers::Contains;
+using test::contains;
 
 namespace {
 
@@ -41,7 +41,7 @@ TEST_CASE("resuming a coroutine that has returned stops the process with a messa
         return returned;
     });
     CHECK(result.signal == SIGABRT);
-    CHECK_THAT(result.errors, Contains("a coroutine was resumed that has returned"));
+    CHECK_THAT(result.errors, contains("a coroutine was resumed that has returned"));
 }
 
 TEST_CASE("resuming a coroutine that was destroyed stops the process with a message",
@@ -53,5 +53,5 @@ TEST_CASE("resuming a coroutine that was destroyed stops the process with a mess
     });
     CHECK((result.signal != 0 || result.code != 0));
     // Under ASan it is the sanitizer's message.
-    CHECK_THAT(result.errors, Contains("or was destroyed") || Contains("AddressSanitizer"));
+    CHECK_THAT(result.errors, contains("or was destroyed") || contains("AddressSanitizer"));
 }

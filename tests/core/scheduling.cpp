@@ -388,6 +388,6 @@ TEST_CASE("in debug mode a step that blocks the loop is reported with its task's
         std::find_if(program.reports.begin(), program.reports.end(),
                      [](const auto& report) { return report.task == "blocking task"; });
     REQUIRE(found != program.reports.end());
-    CHECK_THAT(found->message, Catch::Matchers::Contains("blocked the loop"));
+    CHECK_THAT(found->message, test::contains("blocked the loop"));
     CHECK(found->exception == nullptr);
 }

@@ -19,8 +19,8 @@
 #include <iterator>
 #include <string>
 
-using Catch::Matchers::Contains;
 using hob::detail::kernel_ring;
+using test::contains;
 
 namespace {
 
@@ -75,7 +75,7 @@ TEST_CASE("a forbidden or missing io_uring gives a typed error that says what to
         return fail_to_make_a_loop(failing, mode);
     });
     CHECK(child.code == 0);
-    CHECK_THAT(child.errors, Contains("cannot set up io_uring: ") && Contains(advice));
+    CHECK_THAT(child.errors, contains("cannot set up io_uring: ") && contains(advice));
 }
 
 TEST_CASE("run passes a setup error on, and destroys the main task", "[setup-fail]") {
@@ -138,18 +138,18 @@ TEST_CASE("every limit of file descriptors gives EMFILE or works, and nothing le
     CHECK(child.code == 0);
     if (!test::sanitized)
         CHECK_THAT(child.errors,
-                   Contains("0 spare: cannot set up io_uring: the process has no free "
+                   contains("0 spare: cannot set up io_uring: the process has no free "
                             "file descriptor: raise `ulimit -n`"));
 }
 
 TEST_CASE("each error of io_uring_setup has its advice", "[setup-fail]") {
     for (const int error : {ENOSYS, EPERM, EACCES, ENOMEM, EMFILE, ENFILE, EINVAL, EFAULT})
-        CHECK_THAT(kernel_ring::setup_advice(error), Contains("cannot set up io_uring: "));
+        CHECK_THAT(kernel_ring::setup_advice(error), contains("cannot set up io_uring: "));
     CHECK(kernel_ring::setup_advice(EPERM) == kernel_ring::setup_advice(EACCES));
-    CHECK_THAT(kernel_ring::setup_advice(ENOSYS), Contains("5.11"));
+    CHECK_THAT(kernel_ring::setup_advice(ENOSYS), contains("5.11"));
     CHECK_THAT(kernel_ring::setup_advice(EPERM),
-               Contains("io_uring_disabled") && Contains("seccomp=unconfined"));
-    CHECK_THAT(kernel_ring::setup_advice(ENOMEM), Contains("LimitMEMLOCK="));
+               contains("io_uring_disabled") && contains("seccomp=unconfined"));
+    CHECK_THAT(kernel_ring::setup_advice(ENOMEM), contains("LimitMEMLOCK="));
 }
 
 TEST_CASE("a ring's mode and size can be chosen, and the loop says what it got",
@@ -160,13 +160,13 @@ TEST_CASE("a ring's mode and size can be chosen, and the loop says what it got",
     options.ring.submission_entries = GENERATE(1U, 3U, 1024U, 1'000'000U);
     test::program program(options);
     const std::string description = program.loop().describe();
-    CHECK_THAT(description, Contains("io_uring"));
+    CHECK_THAT(description, contains("io_uring"));
     if (mode == hob::ring_mode::plain)
-        CHECK_THAT(description, Contains("plain"));
+        CHECK_THAT(description, contains("plain"));
     if (mode == hob::ring_mode::coop_taskrun)
-        CHECK_THAT(description, Contains("COOP_TASKRUN"));
+        CHECK_THAT(description, contains("COOP_TASKRUN"));
     if (mode == hob::ring_mode::defer_taskrun)
-        CHECK_THAT(description, Contains("DEFER_TASKRUN"));
+        CHECK_THAT(description, contains("DEFER_TASKRUN"));
     auto main = [&]() -> hob::task<> {
         const int result = co_await test::nop();
         CHECK(result == 0);

@@ -78,7 +78,7 @@ TEST_CASE("timers with the same deadline come in the order of their creation", "
 }
 
 TEST_CASE("a timer queue agrees with std::multimap", "[timer-order]") {
-    const unsigned seed = Catch::rngSeed() + GENERATE(range(0U, 8U));
+    const unsigned seed = test::random_seed() + GENERATE(range(0U, 8U));
     INFO("seed " << seed);
     std::mt19937 random(seed);
     timer_queue queue;

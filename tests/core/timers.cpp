@@ -175,7 +175,7 @@ TEST_CASE("no timer fires early", "[timer-early]") {
     int fired = 0;
     int early = 0;
     constexpr int count = 400;
-    std::mt19937 random(Catch::rngSeed());
+    std::mt19937 random(test::random_seed());
     auto sleeper = [&](nanoseconds delay) -> hob::task<> {
         const auto start = hob::detail::clock::now();
         co_await hob::sleep_for(delay);
@@ -352,7 +352,7 @@ TEST_CASE("the loop's clock is the monotonic one", "[clock-mono]") {
 TEST_CASE("a random mix of sleeps, cancellations and callbacks keeps its books",
           "[timer-order][sleep-cancel]") {
     test::program program;
-    const unsigned seed = Catch::rngSeed();
+    const unsigned seed = test::random_seed();
     INFO("seed " << seed);
     std::mt19937 random(seed);
     int alive = 0;

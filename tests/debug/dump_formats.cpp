@@ -10,7 +10,7 @@
 #include <cstdio>
 #include <string>
 
-using Catch::Matchers::Contains;
+using test::contains;
 using test::gate;
 
 namespace {
@@ -45,9 +45,9 @@ TEST_CASE("a dump as JSON names every task, its parent and whom it joins", "[dum
         joiner.set_name("joiner");
         co_await test::settle();
         const std::string text = hob::dump_tasks(hob::dump_format::json);
-        CHECK_THAT(text, Contains(R"("name": "joiner")") && Contains(R"("kind": "branch")") &&
-                             Contains(R"("a \"quoted\" \\ name\n")") &&
-                             Contains("dump_formats.cpp"));
+        CHECK_THAT(text, contains(R"("name": "joiner")") && contains(R"("kind": "branch")") &&
+                             contains(R"("a \"quoted\" \\ name\n")") &&
+                             contains("dump_formats.cpp"));
         CHECK(read_as_json(text) == "ok");
         open.open();
         co_await joiner;
@@ -69,8 +69,8 @@ TEST_CASE("a dump as a graph has owned and joined edges", "[dump-dot]") {
         const auto owner = hob::create_task(owning());
         co_await test::settle();
         const std::string text = hob::dump_tasks(hob::dump_format::dot);
-        CHECK_THAT(text, Contains("digraph tasks {") && Contains("[style=dashed]") &&
-                             Contains("shape=ellipse") && Contains("label=\"child\\nwaiting"));
+        CHECK_THAT(text, contains("digraph tasks {") && contains("[style=dashed]") &&
+                             contains("shape=ellipse") && contains("label=\"child\\nwaiting"));
         open.open();
         co_await owner;
     };
@@ -99,7 +99,7 @@ TEST_CASE("tasks that wait for each other in a circle are named, also in a deadl
     } catch (const hob::deadlock_error& error) {
         message = error.what();
     }
-    CHECK_THAT(message, Contains("a circle of waiting tasks: 'hen' -> 'egg' -> 'hen'") ||
-                            Contains("a circle of waiting tasks: 'egg' -> 'hen' -> 'egg'"));
+    CHECK_THAT(message, contains("a circle of waiting tasks: 'hen' -> 'egg' -> 'hen'") ||
+                            contains("a circle of waiting tasks: 'egg' -> 'hen' -> 'egg'"));
     program.runner().close();
 }

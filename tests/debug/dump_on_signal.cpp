@@ -11,7 +11,7 @@
 #include <thread>
 #include <vector>
 
-using Catch::Matchers::Contains;
+using test::contains;
 
 TEST_CASE("a signal makes the loop write a dump, and the old handler comes back", "[dump-signal]") {
     struct sigaction before{};
@@ -32,7 +32,7 @@ TEST_CASE("a signal makes the loop write a dump, and the old handler comes back"
     };
     program.run(main());
     REQUIRE(dumps.size() == 1);
-    CHECK_THAT(dumps[0], Contains("task 'task-1'") && Contains("dump_on_signal.cpp"));
+    CHECK_THAT(dumps[0], contains("task 'task-1'") && contains("dump_on_signal.cpp"));
     struct sigaction after{};
     ::sigaction(SIGUSR1, nullptr, &after);
     CHECK(after.sa_handler == before.sa_handler);

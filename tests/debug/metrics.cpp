@@ -11,7 +11,7 @@
 #include <chrono>
 #include <string>
 
-using Catch::Matchers::Contains;
+using test::contains;
 using test::gate;
 using namespace std::chrono_literals;
 
@@ -82,7 +82,7 @@ TEST_CASE("a step that blocks shows as lag of the timers behind it", "[metrics]"
         const hob::loop_metrics figures = hob::metrics();
         CHECK(figures.lag.count() == 1);
         CHECK(figures.lag.quantile(1) >= 19ms);
-        CHECK_THAT(hob::to_string(figures), Contains("timers_fired 1\n"));
+        CHECK_THAT(hob::to_string(figures), contains("timers_fired 1\n"));
     };
     program.run(main());
 }

@@ -13,7 +13,7 @@
 #include <vector>
 
 using namespace std::chrono_literals;
-using Catch::Matchers::Contains;
+using test::contains;
 
 namespace {
 
@@ -65,7 +65,7 @@ TEST_CASE("a step that blocks is reported while it blocks, with both stacks", "[
     REQUIRE(reports.size() >= 1);
     CHECK(reports[0].task == "the blocker");
     CHECK(reports[0].limit == 2ms);
-    CHECK_THAT(reports[0].async_stack, Contains("stall_watchdog.cpp:"));
+    CHECK_THAT(reports[0].async_stack, contains("stall_watchdog.cpp:"));
     // The inner await first, then the one that awaits it.
     CHECK(std::count(reports[0].async_stack.begin(), reports[0].async_stack.end(), '\n') == 2);
     CHECK_FALSE(reports[0].native_stack.empty());

@@ -15,7 +15,7 @@
 #include <utility>
 
 using namespace std::chrono_literals;
-using Catch::Matchers::Contains;
+using test::contains;
 using test::gate;
 
 namespace {
@@ -397,14 +397,14 @@ TEST_CASE("a dump names a generator and who waits for it", "[generator][dump]") 
     auto main = [&]() -> hob::task<> {
         auto generator = waits();
         [[maybe_unused]] const auto first = co_await generator.next();
-        CHECK_THAT(hob::dump_tasks(), Contains("waiting for somebody to ask for the next value"));
+        CHECK_THAT(hob::dump_tasks(), contains("waiting for somebody to ask for the next value"));
         auto consume = [&]() -> hob::task<> {
             [[maybe_unused]] const auto value = co_await generator.next();
         };
         const auto consumer = hob::create_task(consume());
         co_await test::settle();
         CHECK_THAT(hob::dump_tasks(),
-                   Contains("waiting for the next value of the async generator"));
+                   contains("waiting for the next value of the async generator"));
         consumer.cancel();
         co_await test::settle();
     };

@@ -299,7 +299,7 @@ TEST_CASE("joining a task that was cancelled throws, and the joiner goes on", "[
             else
                 co_await target;
         } catch (const hob::cancelled_error& error) {
-            CHECK_THAT(error.what(), Catch::Contains("the victim"));
+            CHECK_THAT(error.what(), test::contains("the victim"));
         }
         co_await hob::yield();
         ++went_on;

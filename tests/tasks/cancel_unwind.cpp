@@ -319,8 +319,8 @@ TEST_CASE("a destructor may look at all tasks while its coroutine is unwound",
         co_await hob::timeout(1h, inner());
     };
     program.run(stop(outer()));
-    CHECK_THAT(inner_dump, Catch::Contains("being stopped"));
-    CHECK_THAT(outer_dump, Catch::Contains("being stopped"));
+    CHECK_THAT(inner_dump, test::contains("being stopped"));
+    CHECK_THAT(outer_dump, test::contains("being stopped"));
 }
 
 TEST_CASE("a destructor may drop the last handle of a failed task", "[cancel-dtor-cancel]") {

@@ -13,7 +13,7 @@
 #include <stdexcept>
 
 using namespace std::chrono_literals;
-using Catch::Matchers::Contains;
+using test::contains;
 using test::gate;
 
 namespace {
@@ -50,18 +50,18 @@ TEST_CASE("a dump names each task, its state, and each await's line, innermost f
     auto main = [&]() -> hob::task<> {
         auto handle = hob::create_task(middle_function(open, inner, outer));
         handle.set_name("worker");
-        CHECK_THAT(hob::dump_tasks(), Contains("task 'worker': not started"));
+        CHECK_THAT(hob::dump_tasks(), contains("task 'worker': not started"));
         co_await test::settle();
         const std::string text = hob::dump_tasks();
-        CHECK_THAT(text, Contains("task 'worker': waiting for a gate"));
-        CHECK_THAT(text, Contains(inner) && Contains(outer));
+        CHECK_THAT(text, contains("task 'worker': waiting for a gate"));
+        CHECK_THAT(text, contains(inner) && contains(outer));
         CHECK(text.find(inner) < text.find(outer));
-        CHECK_THAT(text, Contains("innermost_function") && Contains("middle_function"));
-        CHECK_THAT(text, Contains("running"));
+        CHECK_THAT(text, contains("innermost_function") && contains("middle_function"));
+        CHECK_THAT(text, contains("running"));
         open.open();
-        CHECK_THAT(hob::dump_tasks(), Contains("task 'worker': ready") && Contains(inner));
+        CHECK_THAT(hob::dump_tasks(), contains("task 'worker': ready") && contains(inner));
         co_await handle;
-        CHECK_THAT(hob::dump_tasks(), !Contains("worker"));
+        CHECK_THAT(hob::dump_tasks(), !contains("worker"));
     };
     program.run(main());
 }
@@ -77,20 +77,20 @@ TEST_CASE("a dump shows the branches of gather, timeout and shield below their t
     auto main = [&]() -> hob::task<> {
         auto handle = hob::create_task(outer());
         handle.set_name("outer");
-        const auto waits_for_four = Contains("task 'outer': waiting for gather (4 to go)");
+        const auto waits_for_four = contains("task 'outer': waiting for gather (4 to go)");
         std::string text;
         do {
             co_await hob::yield();
             text = hob::dump_tasks();
         } while (!waits_for_four.match(text));
         CHECK(occurrences(text, "waiting for a gate") == 4);
-        CHECK_THAT(text, Contains("\n    branch: waiting for a timeout (3599") &&
-                             Contains("a timeout (disabled)") &&
-                             Contains("\n    branch: waiting for a shield\n") &&
-                             Contains("\n        branch: waiting for a gate\n"));
+        CHECK_THAT(text, contains("\n    branch: waiting for a timeout (3599") &&
+                             contains("a timeout (disabled)") &&
+                             contains("\n    branch: waiting for a shield\n") &&
+                             contains("\n        branch: waiting for a gate\n"));
         handle.cancel();
         co_await test::settle();
-        CHECK_THAT(hob::dump_tasks(), Contains("task 'outer': being cancelled"));
+        CHECK_THAT(hob::dump_tasks(), contains("task 'outer': being cancelled"));
         open.open();
         CHECK_THROWS_AS(co_await handle, hob::cancelled_error);
     };
@@ -107,9 +107,9 @@ TEST_CASE("a dump shows the body and the children of a task group", "[dump]") {
         group.start(test::value_after(open, 2));
         co_await test::settle();
         const std::string text = hob::dump_tasks();
-        CHECK_THAT(text, Contains("waiting for a task group (2 children)") &&
-                             Contains("\n    task 'named child': waiting for a gate") &&
-                             Contains("\n    branch: running"));
+        CHECK_THAT(text, contains("waiting for a task group (2 children)") &&
+                             contains("\n    task 'named child': waiting for a gate") &&
+                             contains("\n    branch: running"));
         open.open();
     };
     auto main = [&]() -> hob::task<> { co_await hob::with_task_group(body); };
@@ -125,7 +125,7 @@ TEST_CASE("a dump says which task a join waits for", "[dump]") {
         auto joining = [&]() -> hob::task<> { co_await target; };
         auto joiner = hob::create_task(joining());
         co_await test::settle();
-        CHECK_THAT(hob::dump_tasks(), Contains("waiting for task 'target'"));
+        CHECK_THAT(hob::dump_tasks(), contains("waiting for task 'target'"));
         open.open();
         co_await joiner;
     };
@@ -142,9 +142,9 @@ TEST_CASE("a dump survives sleeps at both ends of the clock", "[dump]") {
         auto future = hob::create_task(sleeper(hob::detail::time_point::max()));
         // In the turn of the sleepers, before any timer fires.
         hob::event_loop::current().call_soon(
-            [&] { CHECK_THAT(hob::dump_tasks(), Contains("a sleep (")); });
+            [&] { CHECK_THAT(hob::dump_tasks(), contains("a sleep (")); });
         co_await past;
-        CHECK_THAT(hob::dump_tasks(), Contains("a sleep ("));
+        CHECK_THAT(hob::dump_tasks(), contains("a sleep ("));
         future.cancel();
     };
     program.run(main());
@@ -170,9 +170,9 @@ TEST_CASE("a loop can be dumped while it does not run", "[dump]") {
     };
     program.run(main());
     const std::string text = program.loop().dump();
-    CHECK_THAT(text, Contains("task 'sleeping': waiting for a sleep (") &&
-                         Contains("task 'waiting': waiting for a gate") &&
-                         Contains("task 'yielding': ready"));
+    CHECK_THAT(text, contains("task 'sleeping': waiting for a sleep (") &&
+                         contains("task 'waiting': waiting for a gate") &&
+                         contains("task 'yielding': ready"));
     program.runner().close();
 }
 
@@ -216,18 +216,18 @@ TEST_CASE("a task of an operation stands where it was created", "[dump]") {
             });
         };
         const auto leader = hob::create_task(lead());
-        CHECK_THAT(hob::dump_tasks(), Contains(spawned));
+        CHECK_THAT(hob::dump_tasks(), contains(spawned));
         co_await test::settle();
         for (const auto format :
              {hob::dump_format::text, hob::dump_format::json, hob::dump_format::dot}) {
             const std::string text = hob::dump_tasks(format);
             if (format == hob::dump_format::json) {
-                CHECK_THAT(text, Contains(R"("line": )" + spawned.substr(spawned.find(':') + 1)));
-                CHECK_THAT(text, Contains(R"("line": )" + started.substr(started.find(':') + 1)));
+                CHECK_THAT(text, contains(R"("line": )" + spawned.substr(spawned.find(':') + 1)));
+                CHECK_THAT(text, contains(R"("line": )" + started.substr(started.find(':') + 1)));
             } else {
-                CHECK_THAT(text, Contains(spawned) && Contains(started));
+                CHECK_THAT(text, contains(spawned) && contains(started));
             }
-            CHECK_THAT(text, !Contains("as_task"));
+            CHECK_THAT(text, !contains("as_task"));
         }
         open.open();
         co_await hob::gather(waiting, leader);
@@ -248,8 +248,8 @@ TEST_CASE("an operation in a combinator is shown without a line of its own", "[d
         co_await test::settle();
         for (const auto format :
              {hob::dump_format::text, hob::dump_format::json, hob::dump_format::dot})
-            CHECK_THAT(hob::dump_tasks(format), Contains("a gate") && !Contains("as_task"));
-        CHECK_THAT(hob::dump_tasks(), Contains(line));
+            CHECK_THAT(hob::dump_tasks(format), contains("a gate") && !contains("as_task"));
+        CHECK_THAT(hob::dump_tasks(), contains(line));
         open.open();
         co_await task;
     };
@@ -272,7 +272,7 @@ TEST_CASE("the stack of an exception leaves out what stands for an operation", "
     };
     program.run(main());
     CHECK(program.reports.size() == 1);
-    CHECK_THAT(program.reports[0].stack, Contains(line) && !Contains("as_task"));
+    CHECK_THAT(program.reports[0].stack, contains(line) && !contains("as_task"));
 }
 
 TEST_CASE("a combinator that is dropped is told of without an internal line",

@@ -56,10 +56,10 @@ TEST_CASE("a handler that throws falls back to standard error, and the loop goes
         return after;
     });
     CHECK(result.code == 2);
-    CHECK_THAT(result.errors, Catch::Contains("first failure"));
-    CHECK_THAT(result.errors, Catch::Contains("task 'first'"));
-    CHECK_THAT(result.errors, Catch::Contains("from the handler"));
-    CHECK_THAT(result.errors, Catch::Contains("second failure"));
+    CHECK_THAT(result.errors, test::contains("first failure"));
+    CHECK_THAT(result.errors, test::contains("task 'first'"));
+    CHECK_THAT(result.errors, test::contains("from the handler"));
+    CHECK_THAT(result.errors, test::contains("second failure"));
 }
 
 TEST_CASE("without a handler an error is one report on standard error", "[handler-throws]") {
@@ -73,8 +73,8 @@ TEST_CASE("without a handler an error is one report on standard error", "[handle
         return 0;
     });
     CHECK(result.code == 0);
-    CHECK_THAT(result.errors, Catch::StartsWith("hob: "));
-    CHECK_THAT(result.errors, Catch::Contains("some task"));
+    CHECK_THAT(result.errors, Catch::Matchers::StartsWith("hob: "));
+    CHECK_THAT(result.errors, test::contains("some task"));
     CHECK(result.errors.find("unhandled") == result.errors.rfind("unhandled"));
 }
 
@@ -316,5 +316,5 @@ TEST_CASE("a handler does what the default one does, and more", "[exception-hand
         return loop.get_exception_handler() ? -1 : count;
     });
     CHECK(result.code == 2);
-    CHECK_THAT(result.errors, Catch::Contains("hob: a client was rude (task 'reader')"));
+    CHECK_THAT(result.errors, test::contains("hob: a client was rude (task 'reader')"));
 }

@@ -244,7 +244,7 @@ TEST_CASE("an exception of a detached task is reported once with its name", "[de
     CHECK(program.reports[1].task == "the failing one");
     for (const auto& each : program.reports) {
         CHECK(hob::exception_group::describe(each.exception) == "special");
-        CHECK_THAT(each.stack, Catch::Contains("fail_special"));
+        CHECK_THAT(each.stack, test::contains("fail_special"));
         CHECK_FALSE(each.message.empty());
     }
 }

@@ -60,7 +60,7 @@ TEST_CASE("a done-callback asks its task how it ended", "[callbacks][retrieved]"
     CHECK(log.size() == 3);
     CHECK(log[0] == "7");
     CHECK(log[1] == "no soup");
-    CHECK_THAT(log[2], Catch::Contains("cancelled: waits"));
+    CHECK_THAT(log[2], test::contains("cancelled: waits"));
     CHECK(program.reports.empty());
 }
 

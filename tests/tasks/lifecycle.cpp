@@ -98,8 +98,8 @@ TEST_CASE("in debug mode a task that nobody awaited is reported once, by name", 
         program.loop().set_debug(true);
         program.run(main());
         REQUIRE(program.reports.size() == 1);
-        CHECK_THAT(program.reports[0].message, Catch::Contains("never awaited"));
-        CHECK_THAT(program.reports[0].message, Catch::Contains("keep_parameter"));
+        CHECK_THAT(program.reports[0].message, test::contains("never awaited"));
+        CHECK_THAT(program.reports[0].message, test::contains("keep_parameter"));
         CHECK_FALSE(program.reports[0].exception);
     }
     CHECK(alive == 0);

@@ -521,5 +521,5 @@ TEST_CASE("a group that is destroyed with live children stops the process", "[tg
     });
     CHECK(child.signal == SIGABRT);
     CHECK_THAT(child.errors,
-               Catch::Matchers::Contains("a task group was destroyed while its tasks were alive"));
+               test::contains("a task group was destroyed while its tasks were alive"));
 }

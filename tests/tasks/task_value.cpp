@@ -185,7 +185,7 @@ TEST_CASE("a task has a name", "[task-name]") {
     auto main = [&]() -> hob::task<> {
         auto first = hob::create_task(test::settle());
         auto second = hob::create_task(test::settle());
-        CHECK_THAT(first.name(), Catch::StartsWith("task-"));
+        CHECK_THAT(first.name(), Catch::Matchers::StartsWith("task-"));
         CHECK(first.name() != second.name());
         first.set_name("first").set_name("renamed");
         CHECK(first.name() == "renamed");
