@@ -58,6 +58,7 @@ hob::task<> stand_still() {
     start(gather_range(event), "ranger");
     start(lead_group(), "leader");
     start(spin(), "spinner");
+    hob::create_task(event.wait()).set_name("waiter");
     co_await hob::yield();
     co_await hob::yield();
     start(sleep_below(0), "newborn");
