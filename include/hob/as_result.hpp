@@ -29,7 +29,8 @@ template <class Awaitable, class T> task<result<T>> catch_error(Awaitable awaite
             co_await std::move(awaited);
             co_return result<T>();
         } else {
-            co_return result<T>(co_await std::move(awaited));
+            T value = co_await std::move(awaited);
+            co_return result<T>(std::move(value));
         }
     } catch (const std::system_error& error) {
         co_return result<T>(error.code());

@@ -36,7 +36,8 @@ template <class Range, class Function> class limited_starter {
         auto each = std::ranges::begin(range_);
         const auto end = std::ranges::end(range_);
         while (each != end) {
-            semaphore_permit place = co_await places_.acquire();
+            auto acquiring = places_.acquire();
+            semaphore_permit place = co_await acquiring;
             // The place of a task that has failed.
             if (group.is_cancelled())
                 co_return;
@@ -58,7 +59,8 @@ template <class Range, class Function>
 task<> run_each_limited(std::size_t limit, Range range, Function function) {
     limited_starter<std::remove_reference_t<Range>, std::remove_reference_t<Function>> starter(
         limit, range, function);
-    co_await with_task_group(std::ref(starter));
+    auto group = with_task_group(std::ref(starter));
+    co_await std::move(group);
 }
 
 } // namespace detail

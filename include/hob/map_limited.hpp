@@ -23,7 +23,8 @@ using mapped_value_t = kept_result_t<
     task_result_t<std::invoke_result_t<Function&, std::ranges::range_reference_t<Range>>>>;
 
 template <class T, class Task> task<> keep_value(Task work, std::optional<T>& place) {
-    place.emplace(co_await std::move(work));
+    T value = co_await std::move(work);
+    place.emplace(std::move(value));
 }
 
 template <class T, class Range, class Function>
@@ -34,8 +35,9 @@ task<std::vector<T>> run_map_limited(std::size_t limit, Range range, Function fu
         return keep_value(as_task(function(std::forward<decltype(element)>(element))),
                           places.emplace_back());
     };
-    co_await run_each_limited<std::remove_reference_t<Range>&, decltype(start_one)&>(limit, range,
-                                                                                     start_one);
+    auto all = run_each_limited<std::remove_reference_t<Range>&, decltype(start_one)&>(limit, range,
+                                                                                       start_one);
+    co_await std::move(all);
     std::vector<T> values;
     values.reserve(places.size());
     for (std::optional<T>& each : places)

@@ -41,12 +41,20 @@ template <class T>
 task<T> staggered_attempt(planned_attempt<T> attempt, attempt_state* previous, attempt_state& own,
                           std::chrono::nanoseconds delay) {
     if (previous != nullptr) {
-        co_await previous->started.wait();
-        co_await try_timeout(delay, previous->failed.wait());
+        auto start = previous->started.wait();
+        co_await start;
+        auto failure = try_timeout(delay, previous->failed.wait());
+        [[maybe_unused]] const auto failed = co_await std::move(failure);
     }
     own.started.set();
+    task<T> work = attempt.take();
     try {
-        co_return co_await attempt.take();
+        if constexpr (std::is_void_v<T>) {
+            co_await std::move(work);
+        } else {
+            T value = co_await std::move(work);
+            co_return static_cast<T&&>(value);
+        }
     } catch (...) {
         own.failed.set();
         throw;
@@ -63,7 +71,9 @@ task<race_winner<value_or_monostate<T>>> run_staggered(std::chrono::nanoseconds 
         staggered.push_back(staggered_attempt(planned_attempt<T>(std::move(attempts[index])),
                                               index == 0 ? nullptr : &states[index - 1],
                                               states[index], delay));
-    co_return co_await race(std::move(staggered));
+    auto racing = race(std::move(staggered));
+    race_winner<value_or_monostate<T>> winner = co_await std::move(racing);
+    co_return winner;
 }
 
 } // namespace detail

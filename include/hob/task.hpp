@@ -70,7 +70,7 @@ class coroutine_promise : public promise_base {
         }
     }
     /// The same for an await that stands elsewhere.
-    template <class Awaitable> decltype(auto) await_transform(placed<Awaitable> each) {
+    template <class Awaitable> decltype(auto) await_transform(placed<Awaitable>& each) {
         return await_transform(static_cast<Awaitable&&>(each.awaited), each.where);
     }
 

@@ -301,3 +301,34 @@ TEST_CASE("destroying a primitive that a task waits for ends the process with a 
     CHECK(result.signal == SIGABRT);
     CHECK(result.errors.find("destroyed while tasks wait for it") != std::string::npos);
 }
+
+TEST_CASE("what an operation of a primitive gives may be kept, and awaited more than once",
+          "[await]") {
+    test::program program;
+    hob::event event;
+    hob::mutex mutex;
+    hob::semaphore semaphore(2);
+    hob::queue<int> queue(2);
+    auto main = [&]() -> hob::task<> {
+        event.set();
+        auto waiting = event.wait();
+        co_await waiting;
+        co_await waiting;
+        auto locking = mutex.lock();
+        for (int round = 0; round != 2; ++round) {
+            const auto guard = co_await locking;
+            CHECK(guard.owns_lock());
+        }
+        auto acquiring = semaphore.acquire();
+        const auto first = co_await acquiring;
+        const auto second = co_await acquiring;
+        CHECK(semaphore.value() == 0);
+        auto putting = queue.put(3);
+        co_await putting;
+        co_await putting;
+        auto getting = queue.get();
+        const int sum = co_await getting + co_await getting;
+        CHECK(sum == 6);
+    };
+    program.run(main());
+}

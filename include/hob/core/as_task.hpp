@@ -12,10 +12,19 @@
 
 namespace hob::detail {
 
+// In the coroutines of these headers, what lives across an await has a name: GCC numbers the rest,
+// and takes the versions of two units for different types when it links with -flto.
+
 /// A task that does nothing but await. What it awaits lives as long as it does, and no longer.
 template <class Result, class Awaitable>
 task<Result> run_await(std::decay_t<Awaitable> awaited, source_pointer where) {
-    co_return co_await placed<Awaitable>{static_cast<Awaitable&&>(awaited), where};
+    placed<Awaitable> each{static_cast<Awaitable&&>(awaited), where};
+    if constexpr (std::is_void_v<Result>) {
+        co_await each;
+    } else {
+        Result result = co_await each;
+        co_return static_cast<Result&&>(result);
+    }
 }
 /// The same, seen by a reader at `where` from its beginning.
 template <class Result, class Awaitable>

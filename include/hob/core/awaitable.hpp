@@ -84,8 +84,9 @@ template <class Awaitable> decltype(auto) await_resume_of(Awaitable&& awaited) {
 template <class Awaitable>
 using await_result_t = decltype(await_resume_of(std::declval<Awaitable>()));
 
+/// A reference is copied, and not what it refers to.
 template <class... Ts>
-concept all_copyable = (std::copy_constructible<std::decay_t<Ts>> && ...);
+concept all_copyable = ((std::is_lvalue_reference_v<Ts> || std::copy_constructible<Ts>) && ...);
 
 /// An operation that is made when it is awaited. Operations cannot move, but this can: it may be
 /// stored, and given to a combinator.
@@ -104,7 +105,8 @@ class [[nodiscard("an operation does nothing until it is awaited")]] deferred {
     [[nodiscard]] Operation make_awaiter() &
         requires all_copyable<Arguments...>
     {
-        return std::apply([](auto&... each) { return Operation(each...); }, arguments_);
+        return std::apply([](auto&... each) { return Operation(static_cast<Arguments>(each)...); },
+                          arguments_);
     }
 
     /// The same arguments for a variation of the operation.

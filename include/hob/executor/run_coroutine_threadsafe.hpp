@@ -116,7 +116,8 @@ template <class T> task<> carry_out(task<T> work, remote_end<T> end) {
             co_await std::move(work);
             end.remote().succeed();
         } else {
-            end.remote().succeed(co_await std::move(work));
+            T value = co_await std::move(work);
+            end.remote().succeed(static_cast<T&&>(value));
         }
     } catch (...) {
         const std::exception_ptr error = std::current_exception();

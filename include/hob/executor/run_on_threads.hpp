@@ -94,6 +94,13 @@ class loop_team {
     std::exception_ptr error_;
 };
 
+template <class Main> auto call_member(Main& main, [[maybe_unused]] std::size_t index) {
+    if constexpr (std::invocable<Main&, std::size_t>)
+        return main(index);
+    else
+        return main();
+}
+
 template <class Main> task<> run_member(loop_team& team, std::size_t index, Main& main) {
     class membership {
       public:
@@ -109,10 +116,8 @@ template <class Main> task<> run_member(loop_team& team, std::size_t index, Main
         std::size_t index_;
     };
     const membership here(team, index);
-    if constexpr (std::invocable<Main&, std::size_t>)
-        co_await main(index);
-    else
-        co_await main();
+    auto work = call_member(main, index);
+    co_await std::move(work);
 }
 
 template <class Main>

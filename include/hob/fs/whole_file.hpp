@@ -17,7 +17,8 @@ namespace hob {
 /// files of /proc too, which do not know their size. Throws `std::system_error` with the errno, the
 /// operation and the path, and `std::bad_alloc`.
 inline task<std::string> read_file(std::string path) {
-    const file source = co_await file::open(std::move(path));
+    auto opening = file::open(std::move(path));
+    const file source = co_await std::move(opening);
     std::string content;
     std::size_t length = 0;
     // A byte more than is expected: only a read that gives nothing tells the end.
@@ -26,7 +27,8 @@ inline task<std::string> read_file(std::string path) {
         content.resize(std::max<std::size_t>(room, 4096));
         const auto buffer = std::as_writable_bytes(std::span(content));
         while (length != content.size()) {
-            const std::size_t count = co_await source.read_at(buffer.subspan(length), length);
+            auto reading = source.read_at(buffer.subspan(length), length);
+            const std::size_t count = co_await reading;
             if (count == 0) {
                 content.resize(length);
                 co_return content;
@@ -41,10 +43,13 @@ inline task<std::string> read_file(std::string path) {
 /// does not exist. When this fails or is cancelled, the file may be empty or hold a part. Throws
 /// `std::system_error` with the errno, the operation and the path.
 inline task<> write_file(std::string path, std::string content, mode_t permissions = 0666) {
-    file target = co_await file::open(
+    auto opening = file::open(
         std::move(path), open_mode::write | open_mode::create | open_mode::truncate, permissions);
-    co_await target.write_all_at(std::as_bytes(std::span(content)), 0);
-    co_await target.close();
+    file target = co_await std::move(opening);
+    auto writing = target.write_all_at(std::as_bytes(std::span(content)), 0);
+    co_await writing;
+    auto closing = target.close();
+    co_await closing;
 }
 
 } // namespace hob

@@ -86,8 +86,9 @@ class condition_variable {
 
     template <class Predicate> task<> wait_until(mutex_guard& guard, Predicate holds) {
         require_owner(guard);
+        auto waiting = wait(guard);
         while (!holds())
-            co_await wait(guard);
+            co_await waiting;
     }
 
     void require_owner(const mutex_guard& guard) const {
