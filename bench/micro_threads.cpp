@@ -84,4 +84,30 @@ void threadsafe_wake(benchmark::State& measured) {
 }
 BENCHMARK(threadsafe_wake)->UseRealTime();
 
+// A message to the loop of another thread, and its answer.
+void loop_roundtrip(benchmark::State& measured) {
+    hob::thread_channel<int> there(1);
+    hob::thread_channel<int> back(1);
+    auto answer = [&]() -> hob::task<> {
+        while (const auto message = co_await there.receive())
+            co_await back.send(*message);
+    };
+    const std::jthread other([&] {
+        hob::runner_options options;
+        options.handle_interrupt = false;
+        hob::run(answer(), options);
+    });
+    run_in_loop(measured, [&](benchmark::State& state) -> hob::task<> {
+        median_time median(state);
+        for (auto _ : state) {
+            median.begin();
+            co_await there.send(1);
+            benchmark::DoNotOptimize(co_await back.receive());
+            median.end();
+        }
+        there.close();
+    });
+}
+BENCHMARK(loop_roundtrip)->UseRealTime();
+
 } // namespace
