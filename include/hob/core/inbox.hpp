@@ -20,8 +20,8 @@ namespace hob::detail {
 /// Outlives its loop while a handle refers to it, so posting late fails cleanly instead of writing
 /// to a descriptor that is somebody else's by now.
 ///
-/// An eventfd and not IORING_OP_MSG_RING: that needs a ring on the sender's side, and the receiver's
-/// to outlive whoever may send; and only some machines wake a sleeping ring faster by it
+/// An eventfd and not IORING_OP_MSG_RING: that needs a ring on the sender's side, and the
+/// receiver's to outlive whoever may send; and only some machines wake a sleeping ring faster by it
 /// (`bench_wake`).
 class inbox {
   public:
