@@ -48,6 +48,7 @@ class task_group : private detail::task_owner {
         record.mark_retrieved();
         return task_handle<T>(record, detail::adopt_reference);
     }
+    /// The same for anything that can be awaited, which is kept meanwhile.
     template <detail::awaitable_to_spawn Awaitable>
     [[nodiscard]] auto create_task(Awaitable&& awaited,
                                    detail::source_pointer where = __builtin_source_location()) {

@@ -2,6 +2,7 @@
 // Turns: runs what is ready, fires timers, submits and waits, takes completions.
 #pragma once
 
+#include <hob/core/event_count.hpp>
 #include <hob/core/inbox.hpp>
 #include <hob/core/lag_histogram.hpp>
 #include <hob/core/loop_registry.hpp>
@@ -24,18 +25,6 @@
 #include <utility>
 
 namespace hob::detail {
-
-/// Counts on the loop's thread; any thread may look.
-class event_count {
-  public:
-    void increment() noexcept { count_.store(value() + 1, std::memory_order_relaxed); }
-    [[nodiscard]] std::uint64_t value() const noexcept {
-        return count_.load(std::memory_order_relaxed);
-    }
-
-  private:
-    std::atomic<std::uint64_t> count_ = 0;
-};
 
 /// The scheduler together with what wakes it: timers, the ring, and the inbox of other threads.
 class reactor : public scheduler, public task_owner, private registered_loop {
