@@ -2,9 +2,13 @@
 #include "../catch.hpp"
 
 #include <hob/core/inbox.hpp>
+#include <hob/core/ring_message.hpp>
+#include <hob/core/unique_fd.hpp>
 
 #include <fcntl.h>
+#include <liburing.h>
 #include <poll.h>
+#include <sys/eventfd.h>
 
 #include <array>
 #include <atomic>
@@ -15,6 +19,7 @@
 using hob::detail::inbox;
 using hob::detail::ready_callback;
 using hob::detail::ready_queue;
+using hob::detail::unique_fd;
 
 namespace {
 
@@ -24,6 +29,26 @@ class message final : public ready_callback {
     void run() noexcept override {}
     int sender;
     int sequence;
+};
+
+/// A ring that nobody looks after.
+class raw_ring {
+  public:
+    raw_ring() { REQUIRE(io_uring_queue_init(8, &ring_, 0) == 0); }
+    ~raw_ring() { io_uring_queue_exit(&ring_); }
+    raw_ring(const raw_ring&) = delete;
+    raw_ring& operator=(const raw_ring&) = delete;
+
+    [[nodiscard]] int descriptor() const noexcept { return ring_.ring_fd; }
+    /// How many have come since the last look.
+    [[nodiscard]] unsigned completions() noexcept {
+        const unsigned count = io_uring_cq_ready(&ring_);
+        io_uring_cq_advance(&ring_, count);
+        return count;
+    }
+
+  private:
+    io_uring ring_{};
 };
 
 bool is_woken(const inbox& box) {
@@ -142,6 +167,42 @@ TEST_CASE("an inbox loses nothing of many senders and keeps the order of each") 
     CHECK_FALSE(lost_wake);
     CHECK(ordered);
     CHECK(received == senders * count);
+}
+
+TEST_CASE("a sleeping ring is woken by a message, where it takes any", "[ts-wake]") {
+    if (!hob::detail::can_send_to_rings()) {
+        WARN("skipped: this kernel has no IORING_REGISTER_SEND_MSG_RING (Linux 6.13)");
+        return;
+    }
+    raw_ring ring;
+    inbox box(ring.descriptor());
+    message first(0, 1);
+    message second(0, 2);
+    message third(0, 3);
+    REQUIRE(box.post(first));
+    CHECK(ring.completions() == 0);
+    CHECK(drained(box) == std::vector<int>{1});
+    REQUIRE(box.prepare_sleep());
+    REQUIRE(box.post(second));
+    CHECK(ring.completions() == 1);
+    CHECK_FALSE(is_woken(box));
+    CHECK(drained(box) == std::vector<int>{2});
+    // Once it is forgotten, somebody else's ring may have its descriptor.
+    box.forget_ring(false);
+    REQUIRE(box.prepare_sleep());
+    REQUIRE(box.post(third));
+    CHECK(ring.completions() == 0);
+    CHECK(is_woken(box));
+    CHECK(drained(box) == std::vector<int>{3});
+}
+
+TEST_CASE("a message that does not arrive is made good by the eventfd", "[ts-wake]") {
+    const unique_fd no_ring(::eventfd(0, EFD_CLOEXEC));
+    inbox box(no_ring.get());
+    message only(0, 1);
+    REQUIRE(box.prepare_sleep());
+    REQUIRE(box.post(only));
+    CHECK(is_woken(box));
 }
 
 TEST_CASE("the eventfd of an inbox is closed on exec", "[fork-exec]") {

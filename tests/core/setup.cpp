@@ -15,20 +15,22 @@
 #include <cerrno>
 #include <cstddef>
 #include <cstdio>
+#include <exception>
 #include <filesystem>
 #include <iterator>
 #include <string>
+#include <thread>
 
 using hob::detail::kernel_ring;
 using test::contains;
 
 namespace {
 
-/// Makes io_uring_setup fail with `error` in this process.
-bool forbid_io_uring(int error) {
+/// Makes a system call, io_uring_setup for one, fail with `error` in this process.
+bool forbid_io_uring(int error, unsigned call = __NR_io_uring_setup) {
     std::array<sock_filter, 4> program{{
         {BPF_LD | BPF_W | BPF_ABS, 0, 0, offsetof(seccomp_data, nr)},
-        {BPF_JMP | BPF_JEQ | BPF_K, 0, 1, __NR_io_uring_setup},
+        {BPF_JMP | BPF_JEQ | BPF_K, 0, 1, call},
         {BPF_RET | BPF_K, 0, 0,
          SECCOMP_RET_ERRNO | (static_cast<unsigned>(error) & SECCOMP_RET_DATA)},
         {BPF_RET | BPF_K, 0, 0, SECCOMP_RET_ALLOW},
@@ -172,6 +174,35 @@ TEST_CASE("a ring's mode and size can be chosen, and the loop says what it got",
         CHECK(result == 0);
     };
     program.run(main());
+}
+
+TEST_CASE("a ring takes messages if it is asked to and the kernel offers it", "[probe][ts-wake]") {
+    hob::ring_options options;
+    CHECK(kernel_ring(options).message_descriptor() == -1);
+    options.wake = hob::wake_method::message;
+    CHECK((kernel_ring(options).message_descriptor() != -1) == hob::detail::can_send_to_rings());
+}
+
+TEST_CASE("a loop that may not send messages is woken by its eventfd", "[probe][ts-wake]") {
+    const test::child_result child = test::in_child([] {
+        if (!forbid_io_uring(EPERM, __NR_io_uring_register))
+            return 50;
+        hob::runner_options options = test::program::with(hob::ring_mode::automatic);
+        options.ring.wake = hob::wake_method::message;
+        if (kernel_ring(options.ring).message_descriptor() != -1)
+            return 1;
+        test::program program(options);
+        test::gate opened;
+        std::jthread other([&, loop = program.loop().get_handle()] {
+            if (!loop.call_soon_threadsafe([&] { opened.open(); }))
+                std::terminate();
+        });
+        const auto main = [&]() -> hob::task<> { co_await opened.wait(); };
+        program.run(main());
+        return 0;
+    });
+    INFO(child.errors);
+    CHECK(child.code == 0);
 }
 
 TEST_CASE("the ring knows which operations its kernel has", "[probe]") {

@@ -147,19 +147,19 @@ hob::task<> abandon_races() {
 } // namespace
 
 TEST_CASE("a cancelled job that has not started never runs", "[exec-cancel]") {
-    test::program(test::each_ring_mode()).run(queued_jobs_never_run());
+    test::program(test::each_ring()).run(queued_jobs_never_run());
 }
 TEST_CASE("a cancelled job that has started is waited for", "[exec-cancel]") {
-    test::program(test::each_ring_mode()).run(started_jobs_are_waited_for());
+    test::program(test::each_ring()).run(started_jobs_are_waited_for());
 }
 TEST_CASE("a cancelled job that has started is abandoned on demand", "[exec-cancel]") {
-    test::program(test::each_ring_mode()).run(started_jobs_are_abandoned());
+    test::program(test::each_ring()).run(started_jobs_are_abandoned());
 }
 TEST_CASE("jobs that race with their cancellation", "[exec-cancel]") {
-    test::program(test::each_ring_mode()).run(cancel_races());
+    test::program(test::each_ring()).run(cancel_races());
 }
 TEST_CASE("abandoned jobs that race with their end", "[exec-cancel]") {
-    test::program(test::each_ring_mode()).run(abandon_races());
+    test::program(test::each_ring()).run(abandon_races());
 }
 
 TEST_CASE("the exception of an abandoned job is reported", "[exec-cancel]") {
@@ -182,12 +182,12 @@ TEST_CASE("the exception of an abandoned job is reported", "[exec-cancel]") {
 }
 
 TEST_CASE("an abandoned job outlives its loop", "[ex-outlive]") {
-    const auto mode = test::each_ring_mode();
+    const auto options = test::each_ring();
     const auto gate = std::make_shared<test::thread_gate>();
     hob::thread_pool pool;
     std::vector<hob::exception_context> reports;
     {
-        test::program program(mode);
+        test::program program(options);
         const auto main = [&]() -> hob::task<> {
             // Left behind: the closing loop stops them, and does not wait for the jobs.
             hob::create_task(abandon_at(pool, gate)).set_name("left");
@@ -225,7 +225,7 @@ TEST_CASE("a loop that closes waits for the jobs of its tasks", "[ex-outlive]") 
 
 TEST_CASE("a shutdown runs or drops what is queued", "[ex-shutdown]") {
     const auto queued = GENERATE(hob::queued_jobs::run, hob::queued_jobs::drop);
-    test::program program(test::each_ring_mode());
+    test::program program(test::each_ring());
     const auto main = [&]() -> hob::task<> {
         hob::thread_pool pool(test::with_threads(1));
         test::thread_gate gate;
@@ -275,7 +275,7 @@ TEST_CASE("a job cannot shut down its own pool", "[ex-shutdown]") {
 }
 
 TEST_CASE("a pool may be gone before its last result has arrived", "[ex-shutdown]") {
-    test::program program(test::each_ring_mode());
+    test::program program(test::each_ring());
     const auto main = []() -> hob::task<> {
         std::optional<hob::thread_pool> pool(std::in_place);
         int runs = 0;

@@ -40,11 +40,15 @@ class thread_gate {
     bool is_open_ = false;
 };
 
-/// A program for each ring mode; once in a test case.
-inline hob::ring_mode each_ring_mode() {
+/// A program for each ring mode and each way to wake it; once in a test case.
+inline hob::runner_options each_ring() {
     const auto mode = GENERATE(hob::ring_mode::defer_taskrun, hob::ring_mode::plain);
+    const auto wake = GENERATE(hob::wake_method::eventfd, hob::wake_method::message);
     UNSCOPED_INFO("ring mode " << (mode == hob::ring_mode::plain ? "plain" : "defer_taskrun"));
-    return mode;
+    UNSCOPED_INFO("woken by " << (wake == hob::wake_method::eventfd ? "eventfd" : "message"));
+    hob::runner_options options = program::with(mode);
+    options.ring.wake = wake;
+    return options;
 }
 
 inline hob::thread_pool_options with_threads(unsigned count) {

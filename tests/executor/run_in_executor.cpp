@@ -235,7 +235,7 @@ hob::task<> answer(int& number) {
 } // namespace
 
 TEST_CASE("a pool gives what the function gives", "[ex-basic]") {
-    test::program(test::each_ring_mode()).run(gives_what_the_function_gives());
+    test::program(test::each_ring()).run(gives_what_the_function_gives());
 }
 TEST_CASE("jobs start in the order of their coming", "[ex-basic]") {
     test::program().run(starts_in_order());
@@ -244,7 +244,7 @@ TEST_CASE("a pool never has more threads than it may, and uses them all", "[ex-b
     test::program().run(never_exceeds_its_threads());
 }
 TEST_CASE("an exception of a job arrives, and dies, on the loop's thread", "[exc-thread]") {
-    test::program(test::each_ring_mode()).run(exceptions_come_back());
+    test::program(test::each_ring()).run(exceptions_come_back());
 }
 TEST_CASE("threads of a pool have a name and block all signals", "[ex-sig]") {
     test::program().run(signals_are_blocked());

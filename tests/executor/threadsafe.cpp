@@ -33,7 +33,7 @@ class appointment {
 TEST_CASE("calls from eight threads each run once, in order", "[ts-once][ts-hb]") {
     constexpr unsigned producers = 8;
     constexpr unsigned calls = 100'000;
-    test::program program(test::each_ring_mode());
+    test::program program(test::each_ring());
     const std::thread::id here = std::this_thread::get_id();
     // Without atomics: the queue orders what is handed over.
     std::vector<unsigned> next(producers);
@@ -78,8 +78,8 @@ TEST_CASE("memory written before a call is seen by it", "[ts-hb]") {
 }
 
 TEST_CASE("no wake-up is lost between sleeping and posting", "[ts-wake]") {
-    const int rounds = test::sanitized ? 20'000 : 500'000; // in each of two ring modes
-    test::program program(test::each_ring_mode());
+    const int rounds = test::sanitized ? 10'000 : 250'000; // with each of four rings
+    test::program program(test::each_ring());
     appointment end;
     std::atomic<int> answered = 0;
     std::jthread thread([&, loop = program.loop().get_handle()] {
@@ -115,7 +115,7 @@ TEST_CASE("the last handle that goes leaves a deadlock behind", "[ts-wake]") {
 TEST_CASE("a closed loop refuses calls", "[ts-closed]") {
     std::optional<hob::loop_handle> loop;
     {
-        test::program program(test::each_ring_mode());
+        test::program program(test::each_ring());
         loop.emplace(program.loop().get_handle());
         const auto main = []() -> hob::task<> { co_return; };
         program.run(main());
@@ -143,7 +143,7 @@ TEST_CASE("a closed loop refuses calls", "[ts-closed]") {
 }
 
 TEST_CASE("calls that race with the closing of the loop", "[ts-closed][ts-dtor]") {
-    const auto mode = test::each_ring_mode();
+    const auto options = test::each_ring();
     for (int round = 0; round != 200; ++round) {
         std::atomic<int> died_here = 0;
         std::atomic<int> died_elsewhere = 0;
@@ -154,7 +154,7 @@ TEST_CASE("calls that race with the closing of the loop", "[ts-closed][ts-dtor]"
         int body = 0;
         std::jthread thread;
         {
-            test::program program(mode);
+            test::program program(options);
             thread = std::jthread([&, loop = program.loop().get_handle()] {
                 for (;;) {
                     std::unique_ptr<int, decltype(bury)> witness(&body, bury);
@@ -175,7 +175,7 @@ TEST_CASE("calls that race with the closing of the loop", "[ts-closed][ts-dtor]"
 }
 
 TEST_CASE("a flood of calls starves neither timers nor the kernel", "[ts-starve]") {
-    test::program program(test::each_ring_mode());
+    test::program program(test::each_ring());
     std::atomic<bool> over = false;
     std::jthread thread([&, loop = program.loop().get_handle()] {
         while (!over)

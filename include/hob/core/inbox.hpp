@@ -4,6 +4,8 @@
 
 #include <hob/core/error.hpp>
 #include <hob/core/ready_queue.hpp>
+#include <hob/core/ring.hpp>
+#include <hob/core/ring_message.hpp>
 #include <hob/core/unique_fd.hpp>
 
 #include <sys/eventfd.h>
@@ -12,20 +14,19 @@
 #include <cerrno>
 #include <cstdint>
 #include <memory>
+#include <thread>
 #include <utility>
 
 namespace hob::detail {
 
-/// A lock-free list with many producers and one consumer, and the eventfd that wakes the consumer.
-/// Outlives its loop while a handle refers to it, so posting late fails cleanly instead of writing
-/// to a descriptor that is somebody else's by now.
-///
-/// An eventfd and not IORING_OP_MSG_RING: that needs a ring on the sender's side, and the
-/// receiver's to outlive whoever may send; and only some machines wake a sleeping ring faster by it
-/// (`bench_wake`).
+/// A lock-free list with many producers and one consumer, and what wakes the consumer: an eventfd,
+/// or a message to its ring. Outlives its loop while a handle refers to it, so posting late fails
+/// cleanly instead of writing to a descriptor that is somebody else's by now.
 class inbox {
   public:
-    inbox() : eventfd_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {
+    /// `ring` is the descriptor of a ring that takes messages, or -1.
+    explicit inbox(int ring = -1)
+        : ring_(ring), eventfd_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {
         if (!eventfd_)
             throw_errno(errno, "eventfd");
     }
@@ -46,7 +47,7 @@ class inbox {
     /// On any thread.
     void wake() noexcept {
         if (asleep_.load(std::memory_order_seq_cst) &&
-            asleep_.exchange(false, std::memory_order_seq_cst))
+            asleep_.exchange(false, std::memory_order_seq_cst) && !send_message())
             ring_bell();
     }
 
@@ -86,6 +87,14 @@ class inbox {
         push_all(newest_.exchange(closed_mark(), std::memory_order_acquire), queue);
     }
 
+    /// Before the ring's descriptor is closed: nobody uses it afterwards. `is_forked` says that who
+    /// is about to use it may be a thread of the parent's.
+    void forget_ring(bool is_forked) noexcept {
+        ring_.store(-1, std::memory_order_seq_cst);
+        while (!is_forked && messengers_.load(std::memory_order_seq_cst) != 0)
+            std::this_thread::yield();
+    }
+
     [[nodiscard]] int eventfd() const noexcept { return eventfd_.get(); }
 
   private:
@@ -97,6 +106,18 @@ class inbox {
         const std::uint64_t one = 1;
         // Only a full counter can make this fail, and then the loop is awake anyway.
         [[maybe_unused]] const auto written = ::write(eventfd_.get(), &one, sizeof one);
+    }
+
+    /// Returns whether the ring takes messages and has got this one.
+    [[nodiscard]] bool send_message() noexcept {
+        if (ring_.load(std::memory_order_relaxed) < 0)
+            return false;
+        // Announced before the descriptor is read, so that it is not closed meanwhile.
+        messengers_.fetch_add(1, std::memory_order_seq_cst);
+        const int ring = ring_.load(std::memory_order_seq_cst);
+        const bool sent = ring >= 0 && send_to_ring(ring, ignored_tag) == 0;
+        messengers_.fetch_sub(1, std::memory_order_seq_cst);
+        return sent;
     }
 
     void push_all(ready_node* newest, ready_queue& queue) noexcept {
@@ -119,6 +140,8 @@ class inbox {
     std::atomic<ready_node*> newest_ = nullptr;
     std::atomic<bool> asleep_ = false;
     std::atomic<unsigned> senders_ = 0;
+    std::atomic<unsigned> messengers_ = 0; ///< threads that may be using the ring's descriptor
+    std::atomic<int> ring_;
     unique_fd eventfd_;
 };
 

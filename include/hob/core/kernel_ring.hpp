@@ -4,6 +4,7 @@
 
 #include <hob/core/error.hpp>
 #include <hob/core/ring.hpp>
+#include <hob/core/ring_message.hpp>
 
 #include <algorithm>
 #include <array>
@@ -22,7 +23,13 @@ enum class ring_mode : unsigned char {
     plain,         ///< no flags
 };
 
-/// The size and mode of a loop's ring.
+/// How other threads wake a loop that sleeps.
+enum class wake_method : unsigned char {
+    eventfd, ///< a write to an eventfd that the ring polls
+    message  ///< IORING_OP_MSG_RING (Linux 6.13); the eventfd where the kernel does not offer it
+};
+
+/// The size and mode of a loop's ring, and how it is woken.
 class ring_options {
   public:
     ring_options() = default;
@@ -34,6 +41,8 @@ class ring_options {
     /// Entries of the completion queue; 0: four times the submission entries. The kernel keeps
     /// what does not fit.
     unsigned completion_entries = 0;
+    /// Which one is faster depends on the machine: `bench_wake` tells.
+    wake_method wake = wake_method::eventfd;
 };
 
 namespace detail {
@@ -66,6 +75,7 @@ class kernel_ring final : public ring {
             throw;
         }
         probe();
+        takes_messages_ = options.wake == wake_method::message && can_send_to_rings();
         // Saves the look-up of the descriptor in every call; without it all works the same.
         if (io_uring_register_ring_fd(&queues_) == 1)
             enter_flags_ |= IORING_ENTER_REGISTERED_RING;
@@ -90,6 +100,9 @@ class kernel_ring final : public ring {
     [[nodiscard]] time_point now() const noexcept override { return clock::now(); }
     [[nodiscard]] bool supports(unsigned opcode) const noexcept override {
         return opcode < supported_.size() && supported_[opcode];
+    }
+    [[nodiscard]] int message_descriptor() const noexcept override {
+        return takes_messages_ ? queues_.ring_fd : -1;
     }
     [[nodiscard]] const char* describe() const noexcept override { return description_; }
 
@@ -186,6 +199,7 @@ class kernel_ring final : public ring {
 
     unsigned enter_flags_ = 0;
     std::bitset<256> supported_;
+    bool takes_messages_ = false;
     const char* description_ = "";
 
   public:

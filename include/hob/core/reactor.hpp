@@ -33,7 +33,8 @@ class reactor : public scheduler, public task_owner, private registered_loop {
     static constexpr unsigned completions_per_turn = 256;
 
     explicit reactor(std::unique_ptr<ring> kernel)
-        : task_owner(ends::failures), ring_(std::move(kernel)), inbox_(std::make_shared<inbox>()) {
+        : task_owner(ends::failures), ring_(std::move(kernel)),
+          inbox_(std::make_shared<inbox>(ring_->message_descriptor())) {
         notice_forks();
     }
 
@@ -154,7 +155,7 @@ class reactor : public scheduler, public task_owner, private registered_loop {
     }
 
   protected:
-    ~reactor() = default;
+    ~reactor() { inbox_->forget_ring(is_forked()); }
 
     /// One turn; or several, while there is neither a timer nor an operation that a turn would have
     /// to look after, and nobody wants the loop back. If then nothing is ready and `may_sleep()`
@@ -269,8 +270,7 @@ class reactor : public scheduler, public task_owner, private registered_loop {
                !ring_->has_completions();
     }
 
-    // User data that is no operation's address; those are aligned.
-    static constexpr std::uint64_t ignored_tag = 1;
+    // As `ignored_tag`, no operation's address.
     static constexpr std::uint64_t wake_tag = 3;
 
     /// The number of the entry that was handed out last.

@@ -11,6 +11,9 @@
 
 namespace hob::detail {
 
+/// The user data of completions that tell nothing. No operation's address: those are aligned.
+inline constexpr std::uint64_t ignored_tag = 1;
+
 /// What a call of `ring::enter` does besides submitting.
 enum class enter_mode : unsigned char {
     submit, ///< nothing: completions may stay hidden
@@ -79,6 +82,9 @@ class ring {
     [[nodiscard]] virtual time_point now() const noexcept = 0;
     /// Whether the kernel knows this IORING_OP_*.
     [[nodiscard]] virtual bool supports(unsigned opcode) const noexcept = 0;
+    /// The descriptor by which other threads wake who waits in `enter`, with `send_to_ring`; -1
+    /// where that is not possible or not wanted.
+    [[nodiscard]] virtual int message_descriptor() const noexcept { return -1; }
     /// One line for people: what stands behind the seam, and its mode.
     [[nodiscard]] virtual const char* describe() const noexcept = 0;
 
