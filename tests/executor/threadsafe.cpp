@@ -2,12 +2,18 @@
 // Calls from other threads: each runs once, in order, on the loop's thread, and wakes it.
 #include "executor/pool_support.hpp"
 
+#include <hob/executor/run_on_threads.hpp>
+#include <hob/sync/semaphore.hpp>
+
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include <array>
 #include <atomic>
 #include <chrono>
 #include <cstdint>
+#include <functional>
+#include <latch>
 #include <memory>
 #include <optional>
 #include <thread>
@@ -99,6 +105,37 @@ TEST_CASE("no wake-up is lost between sleeping and posting", "[ts-wake]") {
     });
     program.run(end.wait());
     CHECK(answered.load() == rounds);
+}
+
+TEST_CASE("loops that sleep wake each other", "[ts-wake][run-two]") {
+    constexpr int rounds = 5'000;
+    struct player {
+        std::optional<hob::loop_handle> loop;
+        hob::semaphore turn{0};
+        int turns = 0;
+    };
+    const auto options = test::each_ring();
+    std::array<player, 2> players;
+    std::latch made(2);
+    auto main = [&](std::size_t index) -> hob::task<> {
+        player& self = players[index];
+        player& other = players[1 - index];
+        self.loop.emplace(hob::event_loop::current().get_handle());
+        made.arrive_and_wait();
+        if (index == 0)
+            self.turn.release();
+        for (; self.turns != rounds; ++self.turns) {
+            (co_await self.turn.acquire()).detach();
+            const bool accepted =
+                other.loop->call_soon_threadsafe([&other] { other.turn.release(); });
+            // The last one may find that the other loop has closed.
+            if (!accepted && self.turns != rounds - 1)
+                std::terminate();
+        }
+    };
+    hob::run_on_threads(2, std::ref(main), options);
+    CHECK(players[0].turns == rounds);
+    CHECK(players[1].turns == rounds);
 }
 
 TEST_CASE("the last handle that goes leaves a deadlock behind", "[ts-wake]") {
