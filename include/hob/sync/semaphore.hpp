@@ -152,8 +152,8 @@ inline semaphore_permit semaphore::try_acquire() {
 namespace detail {
 
 inline bool acquire_awaiter::await_ready() {
-    target().home_.enter();
-    if (target().value_ == 0 || !scheduler::here().spend_budget())
+    scheduler& loop = *target().home_.enter();
+    if (target().value_ == 0 || !loop.spend_budget())
         return false;
     --target().value_;
     return true;
