@@ -1,62 +1,14 @@
 // SPDX-License-Identifier: MIT
-// hob::current_task, hob::all_tasks: tasks whose type nobody knows.
+// hob::current_task, hob::all_tasks.
 #pragma once
 
+#include <hob/any_task_handle.hpp>
 #include <hob/core/event_loop.hpp>
-#include <hob/task_handle.hpp>
 
 #include <cstddef>
-#include <functional>
-#include <string>
-#include <utility>
 #include <vector>
 
 namespace hob {
-
-/// Refers to a task whatever its result: for names, cancellation and diagnostics. To await it, keep
-/// the `task_handle` that `create_task` gave.
-class any_task_handle {
-  public:
-    any_task_handle() = default;
-    template <class T>
-    any_task_handle(const task_handle<T>& handle) : any_task_handle(handle.record()) {}
-    any_task_handle(const any_task_handle& other) noexcept : task_(other.task_) {
-        if (task_ != nullptr)
-            task_->keep();
-    }
-    any_task_handle(any_task_handle&& other) noexcept
-        : task_(std::exchange(other.task_, nullptr)) {}
-    any_task_handle& operator=(any_task_handle other) noexcept {
-        std::swap(task_, other.task_);
-        return *this;
-    }
-    ~any_task_handle() {
-        if (task_ != nullptr)
-            task_->release();
-    }
-
-    /// False outside a task, and for a default-constructed or moved-from handle.
-    [[nodiscard]] explicit operator bool() const noexcept { return task_ != nullptr; }
-
-    /// As `task_handle::cancel`. A task that cancels itself is stopped at its next suspension.
-    bool cancel() const { return detail::cancel_task(*task_); }
-    [[nodiscard]] bool done() const noexcept { return task_->is_done(); }
-    [[nodiscard]] bool cancelled() const noexcept { return task_->has_been_stopped(); }
-    [[nodiscard]] std::string name() const { return task_->name(); }
-    const any_task_handle& set_name(std::string name) const {
-        task_->set_name(std::move(name));
-        return *this;
-    }
-
-    explicit any_task_handle(detail::task_scope& task) noexcept : task_(&task) { task.keep(); }
-
-    friend bool operator==(const any_task_handle&, const any_task_handle&) = default;
-
-  private:
-    friend std::hash<any_task_handle>;
-
-    detail::task_scope* task_ = nullptr;
-};
 
 /// The task that runs on this thread; empty in a callback, and where no loop runs.
 [[nodiscard]] inline any_task_handle current_task() noexcept {
@@ -78,8 +30,8 @@ class task_collector final : public scope_visitor {
 
 } // namespace detail
 
-/// Every task of the running loop that has not ended, those of task groups included. Throws
-/// `no_running_loop_error`, `std::bad_alloc`.
+/// Every task of the running loop that has not ended, those of task groups included; the body of an
+/// async generator is none. Throws `no_running_loop_error`, `std::bad_alloc`.
 [[nodiscard]] inline std::vector<any_task_handle> all_tasks() {
     detail::task_collector collector;
     std::vector<detail::scope*>& scopes = collector.found();
@@ -88,7 +40,7 @@ class task_collector final : public scope_visitor {
     std::vector<any_task_handle> tasks;
     for (std::size_t index = 0; index != scopes.size(); ++index) {
         detail::scope& each = *scopes[index];
-        if (detail::task_scope* const task = each.as_task())
+        if (detail::task_scope* const task = each.as_task(); task != nullptr && task->is_listed())
             tasks.emplace_back(*task);
         if (detail::waited_for* const operation = each.waiting())
             operation->visit_children(collector);
@@ -97,10 +49,3 @@ class task_collector final : public scope_visitor {
 }
 
 } // namespace hob
-
-/// So that tasks may be the keys of a table.
-template <> struct std::hash<hob::any_task_handle> {
-    [[nodiscard]] std::size_t operator()(const hob::any_task_handle& handle) const noexcept {
-        return std::hash<const void*>()(handle.task_);
-    }
-};

@@ -2,6 +2,7 @@
 // Everything but hob::testing and the optional components.
 #pragma once
 
+#include <hob/any_task_handle.hpp>
 #include <hob/as_completed.hpp>
 #include <hob/as_result.hpp>
 #include <hob/async_generator.hpp>

@@ -2,6 +2,7 @@
 // hob::wait: some or all of several tasks, which go on whatever happens.
 #pragma once
 
+#include <hob/any_task_handle.hpp>
 #include <hob/core/reactor.hpp>
 #include <hob/core/scheduled_call.hpp>
 #include <hob/task_handle.hpp>
@@ -26,35 +27,48 @@ enum class return_when {
 };
 
 /// The tasks given to `wait`, in their order there.
-template <class T> class wait_result {
+template <class Handle> class wait_result {
   public:
-    std::vector<task_handle<T>> done;
-    std::vector<task_handle<T>> pending;
+    std::vector<Handle> done;
+    std::vector<Handle> pending;
 };
 
 namespace detail {
 
-template <class T> class wait_operation final : public timed_operation {
+template <class Handle> inline constexpr bool is_task_handle = false;
+template <> inline constexpr bool is_task_handle<any_task_handle> = true;
+template <class T> inline constexpr bool is_task_handle<task_handle<T>> = true;
+
+template <class Handle> class wait_operation final : public timed_operation {
   public:
-    wait_operation(std::vector<task_handle<T>> handles, return_when condition,
+    wait_operation(std::vector<Handle> handles, return_when condition,
                    std::chrono::nanoseconds limit)
         : handles_(std::move(handles)), condition_(condition), limit_(limit) {
         if (handles_.empty())
             throw usage_error("wait needs at least one task");
-        for (const task_handle<T>& each : handles_)
+        for (const Handle& each : handles_)
             (void)each.record();
     }
 
     static constexpr bool await_ready() noexcept { return false; }
     template <hob_promise Promise> bool await_suspend(std::coroutine_handle<Promise> awaiting) {
         reactor& loop = reactor::here();
-        for (const task_handle<T>& each : handles_)
-            if (!each.done() && &each.record().home() != static_cast<scheduler*>(&loop))
+        const task_scope& self = task_of(awaiting.promise().owner());
+        for (const Handle& each : handles_) {
+            if (each.done())
+                continue;
+            task_scope& task = each.record();
+            if (&task.home() != static_cast<scheduler*>(&loop))
                 throw usage_error("a task was awaited in another loop than its own");
+            if (&task == &self && condition_ == return_when::all_completed &&
+                limit_ == std::chrono::nanoseconds::max())
+                throw usage_error("a task awaits itself");
+            task.make_watchable();
+        }
         if (is_fulfilled() && loop.spend_budget())
             return false;
         std::deque<watch> watches;
-        for (const task_handle<T>& each : handles_)
+        for (const Handle& each : handles_)
             if (!each.done())
                 watches.emplace_back(*this, each.record());
         if (!begin(awaiting.promise()))
@@ -78,9 +92,9 @@ template <class T> class wait_operation final : public timed_operation {
         return true;
     }
 
-    wait_result<T> await_resume() {
-        wait_result<T> result;
-        for (task_handle<T>& each : handles_)
+    wait_result<Handle> await_resume() {
+        wait_result<Handle> result;
+        for (Handle& each : handles_)
             (each.done() ? result.done : result.pending).push_back(std::move(each));
         return result;
     }
@@ -90,7 +104,7 @@ template <class T> class wait_operation final : public timed_operation {
   private:
     class watch final : public task_watcher {
       public:
-        watch(wait_operation& owner, joinable_task& task) noexcept : owner_(owner), task_(task) {}
+        watch(wait_operation& owner, task_scope& task) noexcept : owner_(owner), task_(task) {}
         void start() noexcept { task_.add_watcher(*this); }
         void stop() noexcept {
             if (is_linked())
@@ -100,12 +114,12 @@ template <class T> class wait_operation final : public timed_operation {
 
       private:
         wait_operation& owner_;
-        joinable_task& task_;
+        task_scope& task_;
     };
 
     [[nodiscard]] bool is_fulfilled() const noexcept {
         bool all_done = true;
-        for (const task_handle<T>& each : handles_) {
+        for (const Handle& each : handles_) {
             if (!each.done())
                 all_done = false;
             else if (condition_ == return_when::first_completed ||
@@ -115,7 +129,7 @@ template <class T> class wait_operation final : public timed_operation {
         return all_done;
     }
 
-    void one_ended(const joinable_task& ended) noexcept {
+    void one_ended(const task_scope& ended) noexcept {
         if (--pending_ == 0 || condition_ == return_when::first_completed ||
             (condition_ == return_when::first_exception && ended.has_failed()))
             end();
@@ -136,13 +150,13 @@ template <class T> class wait_operation final : public timed_operation {
     }
     [[nodiscard]] std::string describe() const override {
         std::string text = "some of " + std::to_string(handles_.size()) + " tasks:";
-        for (const task_handle<T>& each : handles_)
+        for (const Handle& each : handles_)
             if (!each.done())
                 text += " '" + each.name() + "'";
         return text;
     }
 
-    std::vector<task_handle<T>> handles_;
+    std::vector<Handle> handles_;
     std::deque<watch> watches_;
     std::size_t pending_ = 0;
     return_when condition_;
@@ -154,14 +168,22 @@ template <class T> class wait_operation final : public timed_operation {
 /// Waits until `condition` holds for the tasks behind `handles`, or `limit` has passed, and gives
 /// those that are done and those that are not: asyncio.wait. Throws nothing of theirs and cancels
 /// none of them, neither at the limit nor when the awaiting task is cancelled; await a handle of
-/// the result for its value or exception.
+/// the result for its value or exception. Tasks with results of several types are given as
+/// `any_task_handle`:
+///
+///     const std::vector<hob::any_task_handle> both{reader, writer};
+///     const auto ended = co_await hob::wait(both, hob::return_when::first_completed);
+///     for (const hob::any_task_handle& each : ended.pending)
+///         each.cancel();
 ///
 /// A task counts as done as soon as it has ended. A limit of zero looks without waiting. Throws
-/// `usage_error` if there is no task or a handle is empty, `std::bad_alloc`.
-template <class T, class Rep = std::int64_t, class Period = std::nano>
-auto wait(std::vector<task_handle<T>> handles, return_when condition = return_when::all_completed,
+/// `usage_error` if there is no task, a handle is empty, or the awaiting task waits for its own end
+/// without a limit; `std::bad_alloc`.
+template <class Handle, class Rep = std::int64_t, class Period = std::nano>
+    requires detail::is_task_handle<Handle>
+auto wait(std::vector<Handle> handles, return_when condition = return_when::all_completed,
           std::chrono::duration<Rep, Period> limit = std::chrono::nanoseconds::max()) {
-    return detail::deferred<detail::wait_operation<T>, std::vector<task_handle<T>>, return_when,
+    return detail::deferred<detail::wait_operation<Handle>, std::vector<Handle>, return_when,
                             std::chrono::nanoseconds>(
         std::move(handles), condition,
         detail::deadline_after(detail::time_point(), limit).time_since_epoch());

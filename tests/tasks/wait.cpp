@@ -4,6 +4,9 @@
 #include "support/program.hpp"
 
 #include <hob/as_completed.hpp>
+#include <hob/async_generator.hpp>
+#include <hob/current_task.hpp>
+#include <hob/task_group.hpp>
 #include <hob/timeout.hpp>
 #include <hob/wait.hpp>
 
@@ -150,6 +153,176 @@ TEST_CASE("wait takes a task twice, and refuses none and an empty handle", "[wai
         CHECK(result.done == twice);
         CHECK_THROWS_AS(co_await hob::wait(std::vector<hob::task_handle<int>>()), hob::usage_error);
         std::vector<hob::task_handle<int>> empty(1);
+        CHECK_THROWS_AS(co_await hob::wait(empty), hob::usage_error);
+    };
+    program.run(main());
+}
+
+TEST_CASE("wait takes tasks with results of several types", "[wait-modes]") {
+    gate first;
+    gate second;
+    test::program program(test::any_loop());
+    auto wait_only = [&]() -> hob::task<> { co_await second.wait(); };
+    auto main = [&]() -> hob::task<> {
+        const auto number = hob::create_task(test::value_after(first, 1));
+        const auto nothing = hob::create_task(wait_only());
+        const auto failing = hob::create_task(fail_after(second, "second"));
+        const std::vector<hob::any_task_handle> tasks{number, nothing, failing};
+        first.open();
+        const auto one = co_await hob::wait(tasks, return_when::first_completed);
+        CHECK(one.done == std::vector<hob::any_task_handle>{number});
+        CHECK(one.pending == std::vector<hob::any_task_handle>{nothing, failing});
+        CHECK(number.result() == 1);
+
+        one.pending[0].cancel();
+        co_await test::settle();
+        second.open();
+        const auto all = co_await hob::wait(tasks);
+        CHECK(all.done == tasks);
+        CHECK(all.pending.empty());
+        CHECK(all.done[1].cancelled());
+        CHECK(hob::exception_group::describe(failing.exception()) == "second");
+    };
+    program.run(main());
+    CHECK(program.reports.empty());
+}
+
+TEST_CASE("all other tasks can be cancelled and waited for", "[wait-modes][all-tasks]") {
+    gate never;
+    test::program program(test::any_loop());
+    int alive = 0;
+    auto values = [&]() -> hob::async_generator<int> {
+        const test::counted here(alive);
+        co_yield 1;
+        co_await never.wait();
+    };
+    auto sleeper = [&]() -> hob::task<> {
+        const test::counted here(alive);
+        co_await never.wait();
+    };
+    auto consumer = [&]() -> hob::task<> {
+        auto generator = values();
+        while (co_await generator.next())
+            ;
+    };
+    auto group = [&](hob::task_group& children) -> hob::task<> {
+        children.start(sleeper());
+        co_await never.wait();
+    };
+    auto grouped = [&]() -> hob::task<> { co_await hob::with_task_group(group); };
+    auto main = [&]() -> hob::task<> {
+        hob::create_task(consumer());
+        hob::create_task(sleeper());
+        hob::create_task(grouped());
+        co_await test::settle();
+        CHECK(alive == 3);
+        const hob::any_task_handle self = hob::current_task();
+        std::vector<hob::any_task_handle> others;
+        for (const hob::any_task_handle& each : hob::all_tasks())
+            if (each != self)
+                others.push_back(each);
+        CHECK(others.size() == 4); // the body of the generator is none
+        for (const hob::any_task_handle& each : others)
+            each.cancel();
+        const auto ended = co_await hob::wait(others);
+        CHECK(ended.pending.empty());
+        CHECK(alive == 0);
+    };
+    program.run(main());
+}
+
+TEST_CASE("a task that waits for its own end is told so, unless there is another way out",
+          "[self-await]") {
+    gate open;
+    test::program program(test::any_loop());
+    auto main = [&]() -> hob::task<> {
+        const auto other = hob::create_task(test::value_after(open, 1));
+        const std::vector<hob::any_task_handle> both{hob::current_task(), other};
+        CHECK_THROWS_WITH(co_await hob::wait(both), "a task awaits itself");
+        const auto limited = co_await hob::wait(both, return_when::all_completed, 0s);
+        CHECK(limited.pending == both);
+        open.open();
+        const auto first = co_await hob::wait(both, return_when::first_completed);
+        CHECK(first.done == std::vector<hob::any_task_handle>{other});
+        CHECK(first.pending == std::vector<hob::any_task_handle>{hob::current_task()});
+    };
+    program.run(main());
+}
+
+TEST_CASE("a child without a handle can be waited for, and its failure counts", "[wait-modes]") {
+    gate first;
+    gate never;
+    test::program program(test::any_loop());
+    auto waits = [&](gate& open) -> hob::task<> { co_await open.wait(); };
+    auto fails = [&]() -> hob::task<> {
+        co_await first.wait();
+        throw std::runtime_error("the child's");
+    };
+    std::vector<hob::any_task_handle> children;
+    auto body = [&](hob::task_group& group) -> hob::task<> {
+        group.start(waits(never));
+        group.start(fails());
+        group.start(waits(never));
+        const hob::any_task_handle self = hob::current_task();
+        for (const hob::any_task_handle& each : hob::all_tasks())
+            if (each != self)
+                children.push_back(each);
+        co_await never.wait();
+    };
+    auto grouped = [&]() -> hob::task<> { co_await hob::with_task_group(body); };
+    auto main = [&]() -> hob::task<> {
+        const auto owner = hob::create_task(grouped());
+        co_await test::settle();
+        std::erase(children, hob::any_task_handle(owner));
+        std::erase(children, hob::current_task());
+        CHECK(children.size() == 3);
+        hob::event_loop::current().call_soon([&] { first.open(); });
+        const auto failed = co_await hob::wait(children, return_when::first_exception);
+        CHECK(failed.done == std::vector<hob::any_task_handle>{children[1]});
+        // The others are cancelled, and end without having failed.
+        const auto all = co_await hob::wait(children);
+        CHECK(all.done == children);
+        CHECK(children[0].cancelled());
+        CHECK_FALSE(children[1].cancelled());
+        const auto again = co_await hob::wait(children, return_when::first_exception, 0s);
+        CHECK(again.done == children);
+        CHECK_THROWS_AS(co_await owner, hob::exception_group);
+    };
+    program.run(main());
+    CHECK(program.reports.empty());
+}
+
+TEST_CASE("a wait for children without handles that is cancelled leaves no trace", "[wait-modes]") {
+    gate open;
+    gate never;
+    test::program program(test::any_loop());
+    auto waits = [&](gate& until) -> hob::task<> { co_await until.wait(); };
+    auto main = [&]() -> hob::task<> {
+        auto body = [&](hob::task_group& group) -> hob::task<> {
+            group.start(waits(open));
+            std::vector<hob::any_task_handle> children;
+            for (const hob::any_task_handle& each : hob::all_tasks())
+                if (each != hob::current_task())
+                    children.push_back(each);
+            auto waiting = [&]() -> hob::task<> { co_await hob::wait(children); };
+            const auto first = group.create_task(waiting());
+            const auto second = group.create_task(waiting());
+            co_await test::settle();
+            first.cancel();
+            co_await test::settle();
+            CHECK(first.cancelled());
+            open.open();
+            co_await second;
+        };
+        co_await hob::with_task_group(body);
+    };
+    program.run(main());
+}
+
+TEST_CASE("an empty any_task_handle cannot be waited for", "[wait-modes]") {
+    test::program program(test::any_loop());
+    auto main = [&]() -> hob::task<> {
+        const std::vector<hob::any_task_handle> empty(1);
         CHECK_THROWS_AS(co_await hob::wait(empty), hob::usage_error);
     };
     program.run(main());

@@ -57,6 +57,7 @@ template <class T> class generator_task final : public task_scope {
         return *made;
     }
 
+    [[nodiscard]] bool is_listed() const noexcept override { return false; }
     [[nodiscard]] generator_output<T>& output() noexcept { return output_; }
 
     /// Throws unless `user` may ask for something.
@@ -130,10 +131,13 @@ template <class T> class generator_task final : public task_scope {
     }
 
     void ended(const std::exception_ptr& error, bool stopped) noexcept {
-        if (error)
+        if (error) {
+            note_failure();
             leave_owner(error);
-        else
+        } else {
             leave_owner();
+        }
+        tell_watchers_of_details();
         if (user_ != nullptr)
             std::exchange(user_, nullptr)->generator_ended(error, stopped);
         else if (error && !is_fatal(error))

@@ -57,6 +57,8 @@ class scope : public ready_callback {
     [[nodiscard]] bool is_done() const noexcept { return state_ >= state::done; }
     /// It has ended, and its coroutines were stopped.
     [[nodiscard]] bool has_been_stopped() const noexcept { return state_ == state::stopped; }
+    /// An exception has left it: of a task only.
+    [[nodiscard]] bool has_failed() const noexcept { return state_ == state::failed; }
     [[nodiscard]] bool is_started() const noexcept {
         return state_ != state::unstarted && state_ != state::refused;
     }
@@ -225,6 +227,9 @@ class scope : public ready_callback {
         check(!is_queued(), "a scope was destroyed while in the ready queue");
     }
 
+    /// It is done, and its outcome is an exception.
+    void note_failure() noexcept { state_ = state::failed; }
+
     /// The root coroutine has returned: take its outcome and destroy its frame. May destroy
     /// the scope.
     virtual void finished(promise_base& root) noexcept = 0;
@@ -245,7 +250,8 @@ class scope : public ready_callback {
         unwinding, // frames are being destroyed
         ending,    // frame_ is the finished root, or null if stopped; the end is yet to be told
         done,
-        stopped // done, and unwound
+        stopped, // done, and unwound
+        failed   // done, and left by an exception
     };
 
     void adopt_root(bool born_cancelled) noexcept {
@@ -287,6 +293,7 @@ class scope : public ready_callback {
         case state::unwinding:
         case state::done:
         case state::stopped:
+        case state::failed:
             break;
         }
     }

@@ -17,23 +17,12 @@
 
 namespace hob::detail {
 
-/// Told when a task has ended: once, in the loop's turn, in the order of registration.
-class task_watcher : public list_node {
-  public:
-    virtual void task_ended() noexcept = 0;
-
-  protected:
-    task_watcher() = default;
-    ~task_watcher() = default;
-};
-
 /// A task whose outcome handles may ask for.
 class joinable_task : public task_scope {
   public:
-    /// An exception left it.
-    [[nodiscard]] bool has_failed() const noexcept { return failed_; }
-    void add_watcher(task_watcher& watcher) noexcept { watchers_.push_back(watcher); }
-    void remove_watcher(task_watcher& watcher) noexcept { watchers_.remove(watcher); }
+    void make_watchable() noexcept final {}
+    void add_watcher(task_watcher& watcher) noexcept final { watchers_.push_back(watcher); }
+    void remove_watcher(task_watcher& watcher) noexcept final { watchers_.remove(watcher); }
     /// Somebody has seen how it ended: an exception need not be reported.
     void mark_retrieved() noexcept { retrieved_ = true; }
 
@@ -42,7 +31,7 @@ class joinable_task : public task_scope {
     [[nodiscard]] std::exception_ptr error() {
         if (has_been_stopped())
             throw_outcome();
-        if (!failed_)
+        if (!has_failed())
             return nullptr;
         mark_retrieved();
         return error_;
@@ -50,14 +39,14 @@ class joinable_task : public task_scope {
 
     /// Throws the exception, if there is one.
     void rethrow() const {
-        if (failed_) [[unlikely]]
+        if (has_failed()) [[unlikely]]
             rethrow_error();
     }
 
     /// For a waiter, when it has ended: throws the exception, or `cancelled_error` if it was
     /// stopped.
     void require_success() {
-        if (failed_ || has_been_stopped()) [[unlikely]]
+        if (has_failed() || has_been_stopped()) [[unlikely]]
             throw_outcome();
     }
 
@@ -70,14 +59,14 @@ class joinable_task : public task_scope {
     [[gnu::always_inline]] void ended() noexcept {
         leave_owner();
         if (!watchers_.empty())
-            tell_watchers();
+            tell(watchers_);
         release();
     }
     [[gnu::cold, gnu::noinline]] void ended(const std::exception_ptr& error) noexcept {
-        failed_ = true;
+        note_failure();
         leave_owner(error);
         if (!watchers_.empty())
-            tell_watchers();
+            tell(watchers_);
         keep_error(error);
         release();
     }
@@ -91,7 +80,7 @@ class joinable_task : public task_scope {
 
     /// Before it is destroyed.
     void dispose() noexcept {
-        if (failed_) [[unlikely]]
+        if (has_failed()) [[unlikely]]
             dispose_error();
         task_scope::dispose();
     }
@@ -104,7 +93,7 @@ class joinable_task : public task_scope {
     }
     [[noreturn, gnu::cold, gnu::noinline]] void throw_outcome() {
         mark_retrieved();
-        if (!failed_)
+        if (!has_failed())
             throw cancelled_error(name());
         rethrow_error();
     }
@@ -114,11 +103,6 @@ class joinable_task : public task_scope {
             report_unretrieved();
         }
         std::destroy_at(&error_);
-    }
-    [[gnu::noinline]] void tell_watchers() noexcept {
-        do
-            watchers_.pop_front().task_ended();
-        while (!watchers_.empty());
     }
     void keep_error(const std::exception_ptr& error) noexcept {
         ::new (&error_) std::exception_ptr(error);
@@ -147,7 +131,6 @@ class joinable_task : public task_scope {
                       known != nullptr ? known->trace.get() : nullptr);
     }
 
-    bool failed_ = false;
     bool retrieved_ = false;
     union {
         compact_list<task_watcher> watchers_; // until it has ended
@@ -270,7 +253,9 @@ template <class T> class unjoined_task_base : public task_scope {
         if (child.result().state() == outcome_state::exception) [[unlikely]] {
             const std::exception_ptr error = child.result().exception();
             root.coroutine().destroy();
+            this->note_failure();
             this->leave_owner(error);
+            this->tell_watchers_of_details();
             this->release();
         } else {
             root.coroutine().destroy();
@@ -279,6 +264,7 @@ template <class T> class unjoined_task_base : public task_scope {
     }
     void unwound() noexcept override {
         this->leave_owner();
+        this->tell_watchers_of_details();
         this->release();
     }
 };

@@ -6,6 +6,7 @@
 #include <hob/core/exception_trace.hpp>
 #include <hob/core/intrusive_list.hpp>
 #include <hob/core/scope.hpp>
+#include <hob/core/task_watcher.hpp>
 
 #include <cstddef>
 #include <cstdint>
@@ -44,6 +45,7 @@ class task_details {
     std::string name; ///< empty: not set
     context variables;
     std::unique_ptr<exception_trace> trace; ///< only of a failed task
+    compact_list<task_watcher> watchers;    ///< of a task that has no list of its own
 };
 
 /// What a new task gets from what makes it.
@@ -86,6 +88,19 @@ class task_scope : public scope, public list_node {
     [[nodiscard]] scope* parent() const noexcept final { return owner_->owning_scope(); }
     [[nodiscard]] scheduler& home() noexcept final { return owner_->home(); }
     [[nodiscard]] task_scope* as_task() noexcept final { return this; }
+    /// False for the body of an async generator, which is no task to users.
+    [[nodiscard]] virtual bool is_listed() const noexcept { return true; }
+
+    /// Makes room for watchers, before the first one comes. Throws `std::bad_alloc`.
+    virtual void make_watchable() { static_cast<void>(details()); }
+    // While it has not ended.
+    virtual void add_watcher(task_watcher& watcher) noexcept {
+        details_->watchers.push_back(watcher);
+    }
+    virtual void remove_watcher(task_watcher& watcher) noexcept {
+        details_->watchers.remove(watcher);
+    }
+
     [[nodiscard]] task_owner& keeper() const noexcept { return *owner_; }
 
     /// A task changes hands, or has ended and outlives its keeper because handles refer to it.
@@ -126,6 +141,16 @@ class task_scope : public scope, public list_node {
     void leave_owner(const std::exception_ptr& error) noexcept {
         intrusive_list<task_scope>::remove(*this);
         owner_->task_ended(*this, error);
+    }
+
+    /// For tasks that have no list of their own: it has ended.
+    [[gnu::always_inline]] void tell_watchers_of_details() noexcept {
+        if (details_ != nullptr) [[unlikely]]
+            tell(details_->watchers);
+    }
+    [[gnu::noinline]] static void tell(compact_list<task_watcher>& watchers) noexcept {
+        while (!watchers.empty())
+            watchers.pop_front().task_ended();
     }
 
     virtual void destroy() noexcept = 0;

@@ -97,7 +97,7 @@ __asm__(R"(
 .ascii "        return str(scope['state_']).split('::')[-1]\n"
 .ascii "    def is_alive(self, scope):\n"
 .ascii "        state = self.state(scope)\n"
-.ascii "        return state != 'done' and (state != 'unstarted' or bool(scope['frame_']))\n"
+.ascii "        return state not in ('done', 'stopped', 'failed') and (state != 'unstarted' or bool(scope['frame_']))\n"
 .ascii "    def leaf(self, scope):\n"
 .ascii "        state = self.state(scope)\n"
 .ascii "        if state == 'waiting':\n"
