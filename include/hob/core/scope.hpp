@@ -57,7 +57,8 @@ class scope : public ready_callback {
     [[nodiscard]] bool is_done() const noexcept { return state_ >= state::done; }
     /// It has ended, and its coroutines were stopped.
     [[nodiscard]] bool has_been_stopped() const noexcept { return state_ == state::stopped; }
-    /// An exception has left it: of a task only.
+    // Of a task only: which way it has ended.
+    [[nodiscard]] bool has_succeeded() const noexcept { return state_ == state::done; }
     [[nodiscard]] bool has_failed() const noexcept { return state_ == state::failed; }
     [[nodiscard]] bool is_started() const noexcept {
         return state_ != state::unstarted && state_ != state::refused;

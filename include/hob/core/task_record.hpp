@@ -46,7 +46,7 @@ class joinable_task : public task_scope {
     /// For a waiter, when it has ended: throws the exception, or `cancelled_error` if it was
     /// stopped.
     void require_success() {
-        if (has_failed() || has_been_stopped()) [[unlikely]]
+        if (!has_succeeded()) [[unlikely]]
             throw_outcome();
     }
 
@@ -196,7 +196,7 @@ template <class T> class task_record final : public joinable_task {
     void destroy() noexcept override { dispose_and_delete(); }
     void dispose_and_delete() noexcept {
         if constexpr (!std::is_trivially_destructible_v<stored>)
-            if (is_done() && !has_been_stopped() && !has_failed())
+            if (has_succeeded())
                 std::destroy_at(&value_);
         dispose();
         delete this;
