@@ -40,9 +40,14 @@ class interrupt_guard {
         inbox* nobody = nullptr;
         struct sigaction previous{};
         ::sigaction(SIGINT, nullptr, &previous);
-        if (previous.sa_handler != SIG_DFL || !target_.compare_exchange_strong(nobody, &target))
+        if (previous.sa_handler != SIG_DFL)
             return;
-        order_ = new cancel_order(main);
+        auto* const order = new cancel_order(main);
+        if (!target_.compare_exchange_strong(nobody, &target)) {
+            delete order;
+            return;
+        }
+        order_ = order;
         pending_order_.store(order_);
         struct sigaction action{};
         action.sa_handler = [](int) { interrupted(); };
@@ -58,11 +63,12 @@ class interrupt_guard {
         standard.sa_handler = SIG_DFL;
         ::sigemptyset(&standard.sa_mask);
         ::sigaction(SIGINT, &standard, nullptr);
-        // Another thread may still be in the handler.
-        while (handlers_running_.load() != 0)
-            std::this_thread::yield();
+        // First of all, for a handler that begins only now on another thread.
         const bool was_posted = pending_order_.exchange(nullptr) == nullptr;
         target_.store(nullptr);
+        // One that has taken the order may still be posting it.
+        while (handlers_running_.load() != 0)
+            std::this_thread::yield();
         if (!was_posted || order_->is_done())
             delete order_;
         else

@@ -11,9 +11,14 @@
 #include <hob/task_group.hpp>
 #include <hob/timeout.hpp>
 
+#include <array>
 #include <atomic>
+#include <cstddef>
 #include <cstdlib>
+#include <functional>
 #include <new>
+#include <string>
+#include <utility>
 
 // Sanitizers replace the operators themselves, and hob's pool steps aside for them.
 #if !defined(TEST_SANITIZED)
@@ -32,10 +37,15 @@ void* counted_allocation(std::size_t size, std::size_t alignment) {
         throw std::bad_alloc();
     return memory;
 }
+/// Called after memory has been freed.
+std::function<void()> after_free;
+
 void counted_free(void* memory) noexcept {
     if (memory != nullptr)
         deallocations.fetch_add(1, std::memory_order_relaxed);
     std::free(memory);
+    if (after_free)
+        after_free();
 }
 } // namespace
 
@@ -259,6 +269,35 @@ TEST_CASE("ten thousand live tasks allocate by the chunk", "[alloc]") {
     };
     test::program program;
     program.run(main());
+}
+
+TEST_CASE("a signal that comes when a stopped frame is gone finds its task", "[watchdog]") {
+    test::program program;
+    test::gate never;
+    std::string found;
+    // So large that its memory goes back to the kernel.
+    auto large = [&]() -> hob::task<> {
+        std::array<std::byte, std::size_t(1) << 24> buffer;
+        buffer.front() = std::byte(1);
+        co_await never.wait();
+        buffer.back() = buffer.front();
+    };
+    auto main = [&]() -> hob::task<> {
+        const auto task = hob::create_task(large());
+        task.set_name("large");
+        co_await test::settle();
+        task.cancel();
+        after_free = [&] {
+            // What the signal handler of a stall_watchdog asks for.
+            const auto look = std::exchange(after_free, nullptr);
+            if (const auto* const running = hob::detail::running_task())
+                found = running->name();
+        };
+        co_await test::settle();
+    };
+    program.run(main());
+    after_free = nullptr;
+    CHECK(found == "large");
 }
 
 #else

@@ -8,11 +8,14 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <cstdint>
 #include <filesystem>
 #include <map>
 #include <memory>
 #include <string>
+#include <thread>
+#include <vector>
 
 using namespace std::chrono_literals;
 using test::gate;
@@ -72,6 +75,37 @@ TEST_CASE("a forked child may run a loop of its own", "[fork-child]") {
     });
     CHECK(child.code == 20);
     CHECK(program.run(test::value_now(1)) == 1);
+}
+
+TEST_CASE("a child that is forked while threads make and end loops has one of its own",
+          "[fork-child]") {
+    // TSan lets no child of a process with threads go on.
+    if (test::sanitized)
+        return;
+    std::atomic<bool> over = false;
+    hob::runner_options options = test::program::with(hob::ring_mode::automatic);
+    options.ring.submission_entries = 8;
+    std::jthread thread([&] {
+        while (!over)
+            std::thread([&] {
+                hob::event_loop loop(options.ring);
+                std::vector<hob::task<>> frames;
+                for (int count = 0; count != 300; ++count)
+                    frames.push_back(test::settle());
+            }).join();
+    });
+    for (int child = 0; child != 50; ++child) {
+        const auto result = test::in_child([&] {
+            std::vector<hob::task<>> frames;
+            for (int count = 0; count != 300; ++count)
+                frames.push_back(test::settle());
+            test::program(options).run(test::settle());
+            return 7;
+        });
+        INFO(result.errors);
+        CHECK(result.code == 7);
+    }
+    over = true;
 }
 
 TEST_CASE("a child that is forked inside a task leaves the loop with fork_error", "[fork-child]") {

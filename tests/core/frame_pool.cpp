@@ -4,8 +4,10 @@
 
 #include <hob/core/frame_pool.hpp>
 
+#include <atomic>
 #include <cstdint>
 #include <cstring>
+#include <exception>
 #include <random>
 #include <set>
 #include <thread>
@@ -161,5 +163,72 @@ TEST_CASE("memory moves between threads without growing") {
         // 300 rounds take 88 MiB if every thread loses what was freed on it.
         if (!test::sanitized)
             CHECK(test::resident_kib() - before < 8 * 1024);
+    }
+}
+
+TEST_CASE("what one thread allocates and another one frees comes back") {
+    if (recycles) {
+        constexpr std::size_t size = 1935;
+        std::set<void*> seen;
+        std::vector<block> blocks;
+        for (int round = 0; round != 100; ++round) {
+            std::thread([&] {
+                // A thread that lives on would do the same.
+                for (int index = 0; index != 50; ++index) {
+                    blocks.emplace_back(size);
+                    seen.insert(blocks.back().memory);
+                }
+            }).join();
+            for (const block& each : blocks)
+                each.release();
+            blocks.clear();
+            frame_pool::give_wanted();
+        }
+        // Each thread takes a list, while the next one is being freed.
+        CHECK(seen.size() <= 200);
+    }
+}
+
+TEST_CASE("calls from another thread do not make memory grow") {
+    if (test::sanitized)
+        return;
+    constexpr int calls = 400'000; // of 96 bytes: 37 MiB
+    test::program program;
+    test::gate end;
+    long before = 0;
+    std::atomic<int> ran = 0;
+    std::jthread thread([&, loop = program.loop().get_handle()] {
+        for (int call = 0; call != calls; ++call) {
+            if (call == calls / 10)
+                before = test::resident_kib();
+            if (!loop.call_soon_threadsafe([&] { ran.fetch_add(1); }))
+                std::terminate();
+            while (call - ran.load() > 1000)
+                std::this_thread::yield();
+        }
+        if (!loop.call_soon_threadsafe([&] { end.open(); }))
+            std::terminate();
+    });
+    const auto main = [&]() -> hob::task<> { co_await end.wait(); };
+    program.run(main());
+    CHECK(test::resident_kib() - before < 8 * 1024);
+}
+
+TEST_CASE("a thread leaves the rest of its chunk to the next one") {
+    if (recycles) {
+        constexpr std::size_t size = 1903;
+        std::vector<block> blocks;
+        for (int thread = 0; thread != 200; ++thread)
+            std::thread([&] { blocks.emplace_back(size); }).join();
+        std::set<std::uintptr_t> neighbours;
+        for (const block& each : blocks)
+            neighbours.insert(reinterpret_cast<std::uintptr_t>(each.memory));
+        std::size_t adjacent = 0;
+        for (const std::uintptr_t each : neighbours)
+            adjacent += neighbours.count(each + 1904);
+        // Up to 33 share a chunk; alone in one, none has a neighbour.
+        CHECK(adjacent >= 100);
+        for (const block& each : blocks)
+            each.release();
     }
 }

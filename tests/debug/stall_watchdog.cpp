@@ -4,6 +4,9 @@
 
 #include <hob/debug/stall_watchdog.hpp>
 
+#include <sys/wait.h>
+#include <unistd.h>
+
 #include <algorithm>
 #include <condition_variable>
 #include <mutex>
@@ -118,6 +121,30 @@ TEST_CASE("a reporter that throws stops neither the watchdog nor the program", "
     };
     program.run(main());
     CHECK(box.take().size() >= 2);
+}
+
+TEST_CASE("a child that leaves a watched task ends its copy of the watchdog",
+          "[watchdog][fork-child]") {
+    // TSan lets no child of a process with threads go on.
+    if (test::sanitized)
+        return;
+    test::program program;
+    pid_t child = -1;
+    auto main = [&]() -> hob::task<> {
+        const hob::stall_watchdog watchdog(1h);
+        co_await hob::yield();
+        child = ::fork();
+        if (child == 0)
+            ::alarm(30);
+    };
+    try {
+        program.run(main());
+    } catch (const hob::fork_error&) {
+        ::_exit(7);
+    }
+    int status = 0;
+    REQUIRE(::waitpid(child, &status, 0) == child);
+    CHECK((WIFEXITED(status) && WEXITSTATUS(status) == 7));
 }
 
 TEST_CASE("one watchdog a thread, and a limit above zero", "[watchdog]") {

@@ -2,11 +2,13 @@
 // Cancelled jobs and pools that are shut down: nothing runs twice, nothing is lost or touched late.
 #include "executor/pool_support.hpp"
 
+#include <atomic>
 #include <chrono>
 #include <memory>
 #include <optional>
 #include <stdexcept>
 #include <string>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -256,6 +258,79 @@ TEST_CASE("a shutdown runs or drops what is queued", "[ex-shutdown]") {
             FAIL("a closed pool took a job");
         } catch (const hob::pool_closed_error&) {
         }
+    };
+    program.run(main());
+}
+
+TEST_CASE("cancellations that race with a shutdown which drops the jobs", "[ex-shutdown]") {
+    test::program program;
+    const auto round = [](unsigned delay) -> hob::task<> {
+        constexpr int jobs = 300;
+        hob::thread_pool pool(test::with_threads(1));
+        test::thread_gate gate;
+        bool resumed = false;
+        int runs = 0;
+        const auto running = hob::create_task(wait_at(pool, gate, resumed));
+        co_await test::settle();
+        gate.wait_for_visitors(1);
+        std::vector<hob::task_handle<>> waiting;
+        for (int job = 0; job != jobs; ++job)
+            waiting.push_back(hob::create_task(count_run(pool, runs)));
+        co_await test::settle();
+        std::atomic<bool> go = false;
+        std::jthread closer([&] {
+            go.wait(false);
+            for (unsigned spin = 0; spin != delay; ++spin)
+                asm volatile("");
+            static_cast<void>(pool.shutdown_for(0s, hob::queued_jobs::drop));
+        });
+        // From the other end than the shutdown.
+        for (auto each = waiting.rbegin(); each != waiting.rend(); ++each)
+            each->cancel();
+        go = true;
+        go.notify_one();
+        co_await test::settle();
+        closer.join();
+        gate.open();
+        co_await running;
+        for (const auto& each : waiting) {
+            try {
+                co_await each;
+            } catch (const hob::pool_closed_error&) {
+            } catch (const hob::cancelled_error&) {
+            }
+        }
+        CHECK(runs == 0);
+    };
+    for (unsigned number = 0; number != 60; ++number)
+        program.run(round(number * 997 % 30'000));
+}
+
+TEST_CASE("each of several shutdowns waits for the threads", "[ex-shutdown]") {
+    test::program program;
+    const auto main = []() -> hob::task<> {
+        hob::thread_pool pool(test::with_threads(1));
+        test::thread_gate gate;
+        bool resumed = false;
+        const auto running = hob::create_task(wait_at(pool, gate, resumed));
+        co_await test::settle();
+        gate.wait_for_visitors(1);
+        std::atomic<int> returned = 0;
+        std::atomic<bool> right = true;
+        std::vector<std::jthread> closers;
+        for (int closer = 0; closer != 3; ++closer)
+            closers.emplace_back([&] {
+                pool.shutdown();
+                right = right && pool.size() == 0;
+                ++returned;
+            });
+        CHECK_FALSE(pool.shutdown_for(1ms));
+        CHECK(returned == 0);
+        gate.open();
+        CHECK(pool.shutdown_for(std::chrono::nanoseconds::max()));
+        closers.clear();
+        CHECK(right);
+        co_await running;
     };
     program.run(main());
 }

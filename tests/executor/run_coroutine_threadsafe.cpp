@@ -96,6 +96,66 @@ TEST_CASE("a task that is cancelled before it began never begins", "[rct]") {
     CHECK_FALSE(began);
 }
 
+TEST_CASE("an exception is thrown to everybody who asks, a value is taken once", "[rct]") {
+    test::program program;
+    test::gate end;
+    auto fail = []() -> hob::task<int> {
+        throw std::runtime_error("failed");
+        co_return 0;
+    };
+    auto fail_with_nothing = []() -> hob::task<> {
+        throw std::runtime_error("failed");
+        co_return;
+    };
+    auto give = []() -> hob::task<int> { co_return 7; };
+    std::jthread thread([&, loop = program.loop().get_handle()] {
+        auto failed = hob::run_coroutine_threadsafe(loop, fail());
+        auto copy = failed;
+        auto nothing = hob::run_coroutine_threadsafe(loop, fail_with_nothing());
+        for (int round = 0; round != 2; ++round) {
+            CHECK_THROWS_WITH(failed.get(), "failed");
+            CHECK_THROWS_WITH(copy.get(), "failed");
+            CHECK_THROWS_WITH(nothing.get(), "failed");
+        }
+        auto given = hob::run_coroutine_threadsafe(loop, give());
+        CHECK(given.get() == 7);
+        CHECK_THROWS_AS(given.get(), hob::usage_error);
+        CHECK(given.wait_for(std::chrono::nanoseconds::max()));
+        if (!loop.call_soon_threadsafe([&] { end.open(); }))
+            std::terminate();
+    });
+    auto main = [&]() -> hob::task<> { co_await end.wait(); };
+    program.run(main());
+}
+
+TEST_CASE("a limit without end waits for the end", "[rct]") {
+    test::program program;
+    test::gate end;
+    test::gate open;
+    std::jthread thread([&, loop = program.loop().get_handle()] {
+        auto future = hob::run_coroutine_threadsafe(loop, test::value_after(open, 7));
+        if (!loop.call_soon_threadsafe([&] { open.open(); }))
+            std::terminate();
+        CHECK(future.wait_for(std::chrono::nanoseconds::max()));
+        CHECK(future.get() == 7);
+        if (!loop.call_soon_threadsafe([&] { end.open(); }))
+            std::terminate();
+    });
+    auto main = [&]() -> hob::task<> { co_await end.wait(); };
+    program.run(main());
+}
+
+TEST_CASE("a task whose future is gone may be in a deadlock", "[rct]") {
+    test::program program;
+    test::gate never;
+    std::jthread thread([&, loop = program.loop().get_handle()] {
+        static_cast<void>(hob::run_coroutine_threadsafe(loop, test::value_after(never, 7)));
+    });
+    auto main = [&]() -> hob::task<> { co_await never.wait(); };
+    CHECK_THROWS_AS(program.run(main()), hob::deadlock_error);
+    program.runner().close();
+}
+
 TEST_CASE("dropping the future leaves the task running", "[rct]") {
     test::program program;
     std::atomic<bool> ran = false;

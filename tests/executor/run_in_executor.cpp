@@ -266,6 +266,26 @@ TEST_CASE("a pool is no reason to forget a deadlock", "[ex-basic]") {
     }
 }
 
+TEST_CASE("a child destroys a pool whose threads only the parent has", "[ex-basic][fork-child]") {
+    // TSan lets no child of a process with threads go on.
+    if (test::sanitized)
+        return;
+    auto* const pool = new hob::thread_pool;
+    const auto main = [&]() -> hob::task<> {
+        const auto nothing = [] {};
+        co_await hob::run_in_executor(*pool, nothing);
+    };
+    test::program().run(main());
+    const auto child = test::in_child([&] {
+        // Whether the parent's thread is asleep by now or not.
+        delete pool;
+        return 7;
+    });
+    INFO(child.errors);
+    CHECK(child.code == 7);
+    delete pool;
+}
+
 TEST_CASE("a pool belongs to one process", "[ex-basic]") {
     // TSan lets no child of a process with threads make new ones.
     if (test::sanitized)

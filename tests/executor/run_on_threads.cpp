@@ -85,6 +85,42 @@ TEST_CASE("no thread, and a running loop, are refused", "[run-two]") {
     program.run(inside());
 }
 
+TEST_CASE("Ctrl-C ends the other loops also when the first main task has ended", "[cancel-main]") {
+    const test::child_result child = test::in_child([] {
+        std::atomic<bool> has_ended = false;
+        std::atomic<bool> cleaned_up = false;
+        class cleanup {
+          public:
+            explicit cleanup(std::atomic<bool>& done) noexcept : done_(done) {}
+            cleanup(const cleanup&) = delete;
+            cleanup& operator=(const cleanup&) = delete;
+            ~cleanup() { done_ = true; }
+
+          private:
+            std::atomic<bool>& done_;
+        };
+        auto main = [&](std::size_t index) -> hob::task<> {
+            if (index == 0) {
+                has_ended = true;
+                co_return;
+            }
+            const cleanup at_end(cleaned_up);
+            while (!has_ended)
+                co_await hob::yield();
+            ::kill(::getpid(), SIGINT);
+            co_await hob::sleep_for(1h);
+        };
+        try {
+            hob::run_on_threads(2, std::ref(main));
+        } catch (const hob::interrupted_error&) {
+            return cleaned_up ? 0 : 2;
+        }
+        return 1;
+    });
+    INFO(child.errors);
+    CHECK(child.code == 0);
+}
+
 TEST_CASE("Ctrl-C ends the loops of all threads", "[cancel-main]") {
     const test::child_result child = test::in_child([] {
         std::atomic<int> arrived = 0;

@@ -2,10 +2,14 @@
 // Recycled memory for coroutine frames and task records.
 #pragma once
 
+#include <pthread.h>
+
 #include <array>
+#include <atomic>
 #include <cstddef>
 #include <mutex>
 #include <new>
+#include <utility>
 
 #if defined(__SANITIZE_ADDRESS__)
 #define HOB_DETAIL_PLAIN_FRAMES 1
@@ -18,8 +22,9 @@
 namespace hob::detail {
 
 /// A per-thread pool with one free list for each size class. Memory moves between threads freely:
-/// a block joins the pool of the thread that frees it, and an ending thread leaves its free lists
-/// to the others. Chunks are never returned to the system while the process lives, so that no
+/// a block joins the pool of the thread that frees it, which gives its list away when another
+/// thread lacks blocks and `give_wanted` is called; and an ending thread leaves what it has to the
+/// others. Chunks are never returned to the system while the process lives, so that no
 /// block can outlive its chunk. Under ASan and MSan the pool steps aside, because recycling would
 /// hide a use after free.
 class frame_pool {
@@ -60,6 +65,13 @@ class frame_pool {
         deallocate_large(memory);
     }
 
+    /// Where a thread comes by that frees what others have allocated: hands over the lists that
+    /// others lack.
+    static void give_wanted() noexcept {
+        if (is_any_wanted_.load(std::memory_order_relaxed)) [[unlikely]]
+            local().give_lists();
+    }
+
   private:
     struct free_block {
         // Left alone: here a coroutine keeps what resumes it.
@@ -69,12 +81,21 @@ class frame_pool {
     static constexpr std::size_t class_count = largest_pooled / granularity + 1;
     using free_lists = std::array<free_block*, class_count>;
 
-    /// What ended threads left behind. Leaked on purpose: threads may end after static destructors.
+    /// The unused end of a chunk, which it begins with.
+    struct chunk_rest {
+        chunk_rest* next;
+        std::byte* end;
+    };
+
+    /// What threads left behind. Leaked on purpose: threads may end after static destructors.
     struct depot {
         std::mutex mutex;
         free_lists free{};
+        std::array<bool, class_count> wanted{}; ///< a thread has come for blocks
         free_block* chunks = nullptr;
+        chunk_rest* rests = nullptr; ///< each with room for a block of any class
     };
+    static inline constinit std::atomic<bool> is_any_wanted_ = false;
 
     /// Hands the ending thread's lists to the depot. Separate from the pool, so that reaching the
     /// pool needs no guard against an unconstructed thread-local.
@@ -96,7 +117,13 @@ class frame_pool {
     }
 
     static depot& shared() {
-        static depot* const instance = new depot;
+        static depot* const instance = [] {
+            auto* const made = new depot;
+            // A child must not inherit the lock of a thread that it does not have.
+            ::pthread_atfork([] { shared().mutex.lock(); }, [] { shared().mutex.unlock(); },
+                             [] { shared().mutex.unlock(); });
+            return made;
+        }();
         return *instance;
     }
 
@@ -134,6 +161,9 @@ class frame_pool {
         depot& common = shared();
         {
             const std::lock_guard lock(common.mutex);
+            // Also when there is a list: before it is used up, the next one should be there.
+            common.wanted[index] = true;
+            is_any_wanted_.store(true, std::memory_order_relaxed);
             if (free_block* left = common.free[index]) {
                 common.free[index] = nullptr;
                 free_[index] = left->next;
@@ -148,6 +178,15 @@ class frame_pool {
     }
 
     void new_chunk(depot& common) {
+        {
+            const std::lock_guard lock(common.mutex);
+            if (chunk_rest* const rest = common.rests) {
+                common.rests = rest->next;
+                end_ = rest->end;
+                begin_ = reinterpret_cast<std::byte*>(rest);
+                return;
+            }
+        }
         auto* chunk = static_cast<std::byte*>(::operator new(chunk_size));
         {
             // Keeps the chunk reachable, so that leak checkers see it as in use.
@@ -174,6 +213,18 @@ class frame_pool {
             common.free[index] = first;
             free_[index] = nullptr;
         }
+        if (end_ - begin_ >= static_cast<std::ptrdiff_t>(largest_pooled))
+            common.rests = ::new (begin_) chunk_rest{common.rests, end_};
+        begin_ = end_ = nullptr;
+    }
+
+    [[gnu::cold, gnu::noinline]] void give_lists() noexcept {
+        depot& common = shared();
+        const std::lock_guard lock(common.mutex);
+        is_any_wanted_.store(false, std::memory_order_relaxed);
+        for (std::size_t index = 0; index != class_count; ++index)
+            if (std::exchange(common.wanted[index], false) && common.free[index] == nullptr)
+                common.free[index] = std::exchange(free_[index], nullptr);
     }
 
     free_lists free_{};

@@ -2,6 +2,8 @@
 // Every loop of the process, where a debugger finds them.
 #pragma once
 
+#include <pthread.h>
+
 #include <mutex>
 
 namespace hob::detail {
@@ -15,6 +17,9 @@ class registered_loop {
 
   protected:
     registered_loop() {
+        // A child must not inherit the lock of a thread that it does not have.
+        [[maybe_unused]] static const int registered = ::pthread_atfork(
+            [] { mutex_.lock(); }, [] { mutex_.unlock(); }, [] { mutex_.unlock(); });
         const std::lock_guard lock(mutex_);
         next_ = first_;
         first_ = this;

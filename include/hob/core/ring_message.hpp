@@ -25,8 +25,12 @@ namespace hob::detail {
 
 /// Whether the kernel can do that, and lets us.
 [[nodiscard]] inline bool can_send_to_rings() noexcept {
-    // One that can looks at the descriptor.
-    return send_to_ring(-1, 0) == -EBADF;
+    // One that can looks at the descriptor; one that looks there before it knows what is asked of
+    // it does so for anything.
+    constexpr unsigned unknown = 0x7fff;
+    io_uring_sqe nothing{};
+    return send_to_ring(-1, 0) == -EBADF &&
+           ::syscall(__NR_io_uring_register, -1, unknown, &nothing, 1) < 0 && errno == EINVAL;
 }
 
 } // namespace hob::detail

@@ -44,6 +44,19 @@ class waited_for {
     promise_base* waiter_; // once it waits
 };
 
+/// Runs in place of a frame that is being destroyed, whose promise is gone before its parameters
+/// and its memory: for the destructors, and for a signal handler that comes in between.
+class frame_stand_in final : public promise_base {
+  public:
+    void replace(const promise_base& frame) noexcept {
+        if (frame.caller() != nullptr)
+            set_caller(*frame.caller());
+        else
+            set_owner(frame.owner());
+        position = frame.position;
+    }
+};
+
 /// What a spawned task, a `timeout`, a `shield`, or one branch of a `gather` runs in. Lives in the
 /// awaiter or in the record of the task. `cancel` goes down the tree through what is waited for;
 /// outcomes come up through `finished` and `unwound`.
@@ -308,9 +321,11 @@ class scope : public ready_callback {
     void unwind() noexcept {
         scheduler& loop = scheduler::here();
         state_ = state::unwinding;
+        frame_stand_in stand_in;
         for (promise_base* frame = frame_; frame != nullptr;) {
             promise_base* const caller = frame->caller();
-            loop.set_running(frame);
+            stand_in.replace(*frame);
+            loop.set_running(&stand_in);
             frame->coroutine().destroy();
             frame = caller;
         }

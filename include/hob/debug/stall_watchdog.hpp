@@ -4,6 +4,7 @@
 
 #include <hob/core/event_loop.hpp>
 #include <hob/core/task_tree.hpp>
+#include <hob/core/undestroyed.hpp>
 
 #include <cxxabi.h>
 #include <dlfcn.h>
@@ -11,6 +12,7 @@
 #include <pthread.h>
 #include <semaphore.h>
 #include <signal.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <array>
@@ -171,7 +173,7 @@ class stall_watchdog {
         install_handler();
         detail::stall_capture::of_this_thread() = &capture_;
         try {
-            watcher_ = std::thread([this] { watch(); });
+            *watcher_ = std::thread([this] { watch(); });
         } catch (...) {
             detail::stall_capture::of_this_thread() = nullptr;
             throw;
@@ -180,13 +182,16 @@ class stall_watchdog {
     stall_watchdog(const stall_watchdog&) = delete;
     stall_watchdog& operator=(const stall_watchdog&) = delete;
     ~stall_watchdog() {
+        detail::stall_capture::of_this_thread() = nullptr;
+        // A forked child has no watching thread, which may have held the mutex.
+        if (process_ != ::getpid())
+            return;
         {
             const std::lock_guard lock(mutex_);
             ended_ = true;
         }
-        wake_.notify_one();
-        watcher_.join();
-        detail::stall_capture::of_this_thread() = nullptr;
+        wake_->notify_one();
+        watcher_->join();
     }
 
     /// The default reporter.
@@ -223,7 +228,7 @@ class stall_watchdog {
         std::uint64_t last = 0;
         int unchanged = 0;
         std::unique_lock lock(mutex_);
-        while (!wake_.wait_for(lock, limit_ / looks_per_limit, [this] { return ended_; })) {
+        while (!wake_->wait_for(lock, limit_ / looks_per_limit, [this] { return ended_; })) {
             const std::uint64_t now = loop_.progress();
             if (now == 0 || now != last) {
                 last = now;
@@ -256,9 +261,10 @@ class stall_watchdog {
     pthread_t blocked_;
     detail::stall_capture capture_;
     std::mutex mutex_;
-    std::condition_variable wake_;
+    detail::undestroyed<std::condition_variable> wake_;
     bool ended_ = false;
-    std::thread watcher_;
+    detail::undestroyed<std::thread> watcher_;
+    const pid_t process_ = ::getpid();
 };
 
 } // namespace hob

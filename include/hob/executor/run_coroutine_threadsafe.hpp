@@ -12,6 +12,7 @@
 #include <exception>
 #include <memory>
 #include <mutex>
+#include <type_traits>
 #include <utility>
 
 namespace hob {
@@ -23,10 +24,6 @@ namespace detail {
 /// What a task in a loop and the threads that wait for it share.
 template <class T> class remote_task {
   public:
-    explicit remote_task(loop_handle loop) noexcept : loop_(std::move(loop)) {}
-
-    [[nodiscard]] const loop_handle& loop() const noexcept { return loop_; }
-
     // On any thread.
     [[nodiscard]] bool is_done() const {
         const std::lock_guard lock(mutex_);
@@ -39,10 +36,19 @@ template <class T> class remote_task {
     template <class Rep, class Period>
     [[nodiscard]] bool wait_for(std::chrono::duration<Rep, Period> limit) {
         std::unique_lock lock(mutex_);
-        return ended_.wait_for(lock, limit, [this] { return done_; });
+        return ended_.wait_until(lock, saturating_add(clock::now(), saturating_nanoseconds(limit)),
+                                 [this] { return done_; });
     }
     /// Only when it is done.
-    T take() { return outcome_.get(); }
+    T take() {
+        const std::lock_guard lock(mutex_);
+        if (outcome_.state() == outcome_state::exception)
+            std::rethrow_exception(outcome_.exception());
+        if constexpr (std::is_object_v<T>)
+            if (std::exchange(taken_, true))
+                throw usage_error("the value of a threadsafe_future has been taken already");
+        return outcome_.get();
+    }
 
     /// Does nothing if there is an outcome.
     void fail(std::exception_ptr error) noexcept {
@@ -75,10 +81,10 @@ template <class T> class remote_task {
         ended_.notify_all();
     }
 
-    loop_handle loop_;
     mutable std::mutex mutex_;
     std::condition_variable ended_;
     bool done_ = false;
+    bool taken_ = false;
     outcome<T> outcome_;
     task_handle<> running_;
     bool cancelled_ = false;
@@ -154,9 +160,10 @@ template <class T> class remote_start {
 /// refer to the same task. Dropping all of them leaves the task running. Any thread may use it.
 template <class T> class threadsafe_future {
   public:
-    /// Blocks until the task has ended; moves its value out, or throws its exception: once. Throws
-    /// `cancelled_error` if the task was cancelled, `loop_closed_error` if the loop closed before
-    /// it began, and `usage_error` on the loop's own thread, which would wait for itself.
+    /// Blocks until the task has ended; moves its value out, once, or throws its exception, to
+    /// everybody who asks. Throws `cancelled_error` if the task was cancelled, `loop_closed_error`
+    /// if the loop closed before it began, and `usage_error` if the value was taken already and on
+    /// the loop's own thread, which would wait for itself.
     T get() {
         wait();
         return remote_->take();
@@ -177,19 +184,19 @@ template <class T> class threadsafe_future {
     /// Asks the loop to cancel the task. Returns false if it has ended, or its loop has closed.
     /// Throws `std::bad_alloc`.
     bool cancel() {
-        return !done() &&
-               remote_->loop().call_soon_threadsafe([remote = remote_] { remote->cancel(); });
+        return !done() && loop_.call_soon_threadsafe([remote = remote_] { remote->cancel(); });
     }
 
-    explicit threadsafe_future(std::shared_ptr<detail::remote_task<T>> remote) noexcept
-        : remote_(std::move(remote)) {}
+    threadsafe_future(loop_handle loop, std::shared_ptr<detail::remote_task<T>> remote) noexcept
+        : loop_(std::move(loop)), remote_(std::move(remote)) {}
 
   private:
     void require_elsewhere() const {
-        if (remote_->loop().is_current() && !remote_->is_done())
+        if (loop_.is_current() && !remote_->is_done())
             throw usage_error("a thread waits for a task of its own loop: await the task instead");
     }
 
+    loop_handle loop_;
     std::shared_ptr<detail::remote_task<T>> remote_;
 };
 
@@ -201,8 +208,8 @@ template <class T> class threadsafe_future {
 template <class T>
 [[nodiscard]] threadsafe_future<T> run_coroutine_threadsafe(const loop_handle& loop, task<T> work) {
     detail::require_root(work);
-    auto remote = std::make_shared<detail::remote_task<T>>(loop);
-    threadsafe_future<T> future(remote);
+    auto remote = std::make_shared<detail::remote_task<T>>();
+    threadsafe_future<T> future(loop, remote);
     // What does not begin says so by its end.
     static_cast<void>(loop.call_soon_threadsafe(
         detail::remote_start<T>(std::move(work), detail::remote_end<T>(std::move(remote)))));

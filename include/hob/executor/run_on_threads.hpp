@@ -4,12 +4,14 @@
 
 #include <hob/current_task.hpp>
 #include <hob/run.hpp>
+#include <hob/sync/event.hpp>
 
 #include <concepts>
 #include <cstddef>
 #include <exception>
 #include <memory>
 #include <mutex>
+#include <new>
 #include <optional>
 #include <thread>
 #include <utility>
@@ -21,7 +23,7 @@ namespace detail {
 /// The loops that run, each with a way to cancel its main task, and the first error.
 class loop_team {
   public:
-    explicit loop_team(std::size_t size) : members_(size) {}
+    explicit loop_team(std::size_t size) : members_(size), others_(size - 1) {}
 
     /// The main task of a member, for its own thread; emptied there before its loop closes.
     class member {
@@ -32,6 +34,8 @@ class loop_team {
                 main_.cancel();
         }
         void leave() noexcept { main_ = {}; }
+        /// Of the first member: set when the threads of the others have ended.
+        event others_ended;
 
       private:
         any_task_handle main_;
@@ -55,6 +59,22 @@ class loop_team {
         if (members_[index])
             members_[index]->second->leave();
         left.swap(members_[index]);
+    }
+
+    /// The thread of a member other than the first has ended.
+    void end_other() noexcept {
+        const std::lock_guard lock(mutex_);
+        if (--others_ == 0 && members_[0])
+            tell_first(*members_[0]);
+    }
+    /// In the main task of the first member, whose thread is the one that listens to Ctrl-C: waits
+    /// until the threads of the others have ended.
+    task<> wait_for_others() {
+        const std::shared_ptr<member> first = first_member();
+        if (first == nullptr)
+            co_return;
+        auto ended = first->others_ended.wait();
+        co_await ended;
     }
 
     /// Notes the first error, and cancels the others.
@@ -89,8 +109,27 @@ class loop_team {
         }
     }
 
+    /// Null when nobody has to be waited for.
+    [[nodiscard]] std::shared_ptr<member> first_member() const {
+        const std::lock_guard lock(mutex_);
+        return others_ == 0 ? nullptr : members_[0]->second;
+    }
+    static void tell_first(const entry& first) noexcept {
+        for (;;) {
+            try {
+                static_cast<void>(first.first.call_soon_threadsafe(
+                    [member = first.second] { member->others_ended.set(); }));
+                return;
+            } catch (const std::bad_alloc&) {
+                // It would wait for ever.
+                std::this_thread::yield();
+            }
+        }
+    }
+
     mutable std::mutex mutex_;
     std::vector<std::optional<entry>> members_;
+    std::size_t others_; ///< threads that have not ended
     std::exception_ptr error_;
 };
 
@@ -118,6 +157,10 @@ template <class Main> task<> run_member(loop_team& team, std::size_t index, Main
     const membership here(team, index);
     auto work = call_member(main, index);
     co_await std::move(work);
+    if (index == 0) {
+        auto others = team.wait_for_others();
+        co_await std::move(others);
+    }
 }
 
 template <class Main>
@@ -161,6 +204,7 @@ void run_on_threads(std::size_t threads, Main main, runner_options options = {})
             for (std::size_t index = 1; index != threads; ++index)
                 others.emplace_back([&team, &main, &without_signals, index] {
                     detail::run_thread(team, index, main, without_signals);
+                    team.end_other();
                 });
             detail::run_thread(team, 0, main, options);
         } catch (...) {

@@ -3,8 +3,11 @@
 #pragma once
 
 #include <hob/core/error.hpp>
+#include <hob/core/frame_pool.hpp>
 #include <hob/core/intrusive_list.hpp>
 #include <hob/core/spin_wait.hpp>
+#include <hob/core/timer_queue.hpp>
+#include <hob/core/undestroyed.hpp>
 #include <hob/executor/pool_options.hpp>
 
 #include <pthread.h>
@@ -88,7 +91,9 @@ class thread_pool {
         close(queued);
         {
             std::unique_lock lock(mutex_);
-            if (!ended_.wait_for(lock, limit, [this] { return alive_ == 0; }))
+            const auto end = detail::saturating_add(std::chrono::steady_clock::now(),
+                                                    detail::saturating_nanoseconds(limit));
+            if (!ended_->wait_until(lock, end, [this] { return alive_ == 0; }))
                 return false;
         }
         join();
@@ -125,7 +130,7 @@ class thread_pool {
             wake = sleeping_ != 0 && length > watching_;
         }
         if (wake)
-            work_.notify_one();
+            work_->notify_one();
     }
 
     /// Takes a job back that has not started. Returns false if it has, or was dropped.
@@ -133,7 +138,8 @@ class thread_pool {
         if (!job.queued_.load(std::memory_order_relaxed))
             return false;
         const std::lock_guard lock(mutex_);
-        if (!job.is_linked())
+        // Not whether it is linked: a job that is being dropped is, in another list.
+        if (!job.queued_.load(std::memory_order_relaxed))
             return false;
         unlink(job);
         return true;
@@ -176,10 +182,11 @@ class thread_pool {
             unlink(job);
             lock.unlock();
             job.execute();
+            detail::frame_pool::give_wanted();
             lock.lock();
         }
         if (--alive_ == 0)
-            ended_.notify_all();
+            ended_->notify_all();
     }
 
     /// Returns false when the pool is closed and there is nothing left to do. Before it sleeps, a
@@ -198,7 +205,7 @@ class thread_pool {
             watching_ = 0;
         }
         ++sleeping_;
-        work_.wait(lock, [this] { return !queue_.empty() || closed_; });
+        work_->wait(lock, [this] { return !queue_.empty() || closed_; });
         --sleeping_;
         return !queue_.empty();
     }
@@ -236,7 +243,7 @@ class thread_pool {
                 dropped.push_back(job);
             }
         }
-        work_.notify_all();
+        work_->notify_all();
         while (!dropped.empty())
             dropped.pop_front().drop();
     }
@@ -254,6 +261,11 @@ class thread_pool {
             else
                 ::pthread_join(each, nullptr);
         }
+        // Another caller may be waiting for the same threads, and has the list.
+        if (of_this_thread_ != this) {
+            std::unique_lock lock(mutex_);
+            ended_->wait(lock, [this] { return alive_ == 0; });
+        }
     }
 
     static inline constinit thread_local const thread_pool* of_this_thread_ = nullptr;
@@ -261,8 +273,8 @@ class thread_pool {
     const thread_pool_options options_;
     const pid_t process_ = ::getpid();
     mutable std::mutex mutex_;
-    std::condition_variable work_;
-    std::condition_variable ended_;
+    detail::undestroyed<std::condition_variable> work_;
+    detail::undestroyed<std::condition_variable> ended_;
     detail::intrusive_list<detail::pool_job> queue_;
     /// Of the queue. Changes with the mutex held; a watching thread reads it without.
     std::atomic<std::size_t> length_ = 0;
