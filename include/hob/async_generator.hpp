@@ -84,6 +84,9 @@ template <class T> class next_operation final : public generator_user<T> {
 
     static constexpr bool await_ready() noexcept { return false; }
     template <hob_promise Promise> bool await_suspend(std::coroutine_handle<Promise> awaiting) {
+        // Before there is a task, which nothing could stop until it has a first step to make.
+        if (!generator_.is_started() && awaiting.promise().owner().is_cancelled())
+            return !this->begin(awaiting.promise());
         generator_task<T>& task = generator_.require_task();
         if (task.is_done())
             return false;
@@ -234,13 +237,15 @@ class [[nodiscard("an async generator does nothing until it is asked")]] async_g
     /// Awaiting gives the next value, or an empty optional once the generator has returned.
     /// Rethrows an exception that leaves the generator, once; it has ended then. Throws
     /// `cancelled_error` if something else stopped it, and `usage_error` if a task waits for it
-    /// already, in another loop than the first one's, and after a move.
+    /// already, in another loop than the first one's, after a move, and after a `close` that came
+    /// before the first `next`.
     [[nodiscard]] auto next() noexcept {
         return detail::deferred<detail::next_operation<T>, async_generator&>(*this);
     }
 
-    /// Awaiting stops the generator where it stands, and waits until its cleanups have run; throws
-    /// what leaves them. A cancellation of the awaiting task waits as well.
+    /// Awaiting stops the generator where it stands, and waits until its cleanups have run. An
+    /// exception that leaves a cleanup is reported, see `hob::finally`. A cancellation of the
+    /// awaiting task waits as well.
     [[nodiscard]] auto close() noexcept {
         return detail::deferred<detail::close_generator_operation<T>, async_generator&>(*this);
     }

@@ -4,12 +4,15 @@
 
 #include <hob/core/as_task.hpp>
 #include <hob/core/callable.hpp>
+#include <hob/sleep.hpp>
 #include <hob/sync/semaphore.hpp>
 #include <hob/task_group.hpp>
 
+#include <algorithm>
 #include <cstddef>
 #include <functional>
 #include <iterator>
+#include <limits>
 #include <ranges>
 #include <type_traits>
 #include <utility>
@@ -30,7 +33,9 @@ template <class T> task<> run_limited(task<T> work, semaphore_permit) {
 template <class Range, class Function> class limited_starter {
   public:
     limited_starter(std::size_t limit, Range& range, Function& function)
-        : places_(static_cast<std::ptrdiff_t>(limit)), range_(range), function_(function) {}
+        : places_(static_cast<std::ptrdiff_t>(
+              std::min(limit, std::size_t(std::numeric_limits<std::ptrdiff_t>::max())))),
+          range_(range), function_(function) {}
 
     task<> operator()(task_group& group) {
         auto each = std::ranges::begin(range_);
@@ -38,9 +43,12 @@ template <class Range, class Function> class limited_starter {
         while (each != end) {
             auto acquiring = places_.acquire();
             semaphore_permit place = co_await acquiring;
-            // The place of a task that has failed.
-            if (group.is_cancelled())
-                co_return;
+            // The place may be one of a task that has failed. The cancellation of the body comes
+            // within this turn or the next one; to return instead would look like success.
+            while (group.is_cancelled()) {
+                auto stop = yield();
+                co_await stop;
+            }
             if (is_taken_ && ++each == end)
                 co_return;
             is_taken_ = true;

@@ -336,6 +336,9 @@ class start_operation final : public operation, public task_owner {
             ++group_.live_;
             group_.announce_child();
             child_->start_soon(loop, *coroutine.release(), false);
+            // A callable that is no coroutine may have said so itself.
+            if (child_->is_started())
+                child_is_ready();
         } catch (...) {
             waiter_->owner().resume_running();
             throw;
@@ -354,6 +357,9 @@ class start_operation final : public operation, public task_owner {
     }
 
     void child_is_ready() noexcept {
+        // There is no child to hand over yet.
+        if (!child_->is_linked())
+            return;
         // The wait is over already, and the child with it.
         if (child_->is_cancelled() && waiter_->owner().is_cancelled())
             return;

@@ -204,11 +204,9 @@ template <class Body> auto make_movable_timeout(time_limit limit, Body&& body) {
         limit, std::forward<Body>(body));
 }
 
-template <template <class> class Operation, class Awaitable>
-auto make_timeout(time_limit limit, Awaitable&& awaited) {
-    using T = task_result_t<Awaitable>;
-    return deferred<Operation<T>, time_limit, task<T>>(limit,
-                                                       as_task(std::forward<Awaitable>(awaited)));
+template <template <class> class Operation, class T>
+auto make_timeout(time_limit limit, task<T> work) {
+    return deferred<Operation<T>, time_limit, task<T>>(limit, std::move(work));
 }
 
 template <class Rep, class Period> time_limit make_limit(std::chrono::duration<Rep, Period> delay) {
@@ -226,15 +224,15 @@ template <class Rep, class Period> time_limit make_limit(std::chrono::duration<R
 /// if the limit expires meanwhile. Throws `usage_error` for NaN, `std::bad_alloc`.
 template <class Rep, class Period, detail::taskable Awaitable>
 auto timeout(std::chrono::duration<Rep, Period> limit, Awaitable&& awaited) {
-    return detail::make_timeout<detail::timeout_operation>(detail::make_limit(limit),
-                                                           std::forward<Awaitable>(awaited));
+    return detail::make_timeout<detail::timeout_operation>(
+        detail::make_limit(limit), detail::as_task(std::forward<Awaitable>(awaited)));
 }
 
 /// The same with a point in time of the loop's clock, `event_loop::time`.
 template <detail::taskable Awaitable>
 auto timeout_at(detail::time_point when, Awaitable&& awaited) {
-    return detail::make_timeout<detail::timeout_operation>(detail::time_limit(when),
-                                                           std::forward<Awaitable>(awaited));
+    return detail::make_timeout<detail::timeout_operation>(
+        detail::time_limit(when), detail::as_task(std::forward<Awaitable>(awaited)));
 }
 
 /// The same for a body that moves its limit while it runs: calls `body(scope)`, which returns a
@@ -257,11 +255,11 @@ auto timeout_at(detail::time_point when, Body&& body) {
 }
 
 /// The same without an exception: gives an optional of the value (of `std::monostate` for void),
-/// which is empty if the limit expired.
+/// which is empty if the limit expired. Of a handle or future with a name, a copy of the value.
 template <class Rep, class Period, detail::taskable Awaitable>
 auto try_timeout(std::chrono::duration<Rep, Period> limit, Awaitable&& awaited) {
-    return detail::make_timeout<detail::try_timeout_operation>(detail::make_limit(limit),
-                                                               std::forward<Awaitable>(awaited));
+    return detail::make_timeout<detail::try_timeout_operation>(
+        detail::make_limit(limit), detail::as_kept_task(std::forward<Awaitable>(awaited)));
 }
 
 } // namespace hob

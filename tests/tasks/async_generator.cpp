@@ -410,3 +410,20 @@ TEST_CASE("a dump names a generator and who waits for it", "[generator][dump]") 
     };
     program.run(main());
 }
+
+TEST_CASE("a generator whose first value was refused can be closed, and dropped", "[async-gen]") {
+    const bool closes = GENERATE(true, false);
+    test::program program;
+    auto numbers = []() -> hob::async_generator<int> { co_yield 1; };
+    auto main = [&]() -> hob::task<> {
+        auto generator = numbers();
+        auto refused = hob::try_timeout(0ms, generator.next());
+        const auto nothing = co_await std::move(refused);
+        CHECK_FALSE(nothing.has_value());
+        if (closes)
+            co_await generator.close();
+    };
+    program.run(main());
+    program.runner().close();
+    CHECK(program.reports.empty());
+}

@@ -10,6 +10,8 @@
 #include <hob/sync/event.hpp>
 
 #include <algorithm>
+#include <cstddef>
+#include <limits>
 #include <memory>
 #include <ranges>
 #include <stdexcept>
@@ -346,4 +348,64 @@ TEST_CASE("a failure in map_limited cancels the others, and so does its own canc
     };
     program.run(main());
     CHECK(program.reports.empty());
+}
+
+TEST_CASE("a cancellation that comes with a free place is no success", "[limited]") {
+    // The children end, and some turns later the task is cancelled that waits for all elements.
+    const int turns = GENERATE(0, 1, 2, 3);
+    const bool maps = GENERATE(false, true);
+    INFO(turns << " turns");
+    test::program program;
+    auto main = [&]() -> hob::task<> {
+        hob::event open;
+        int done = 0;
+        bool went_on = false;
+        auto visit = [&](int) -> hob::task<> {
+            co_await open.wait();
+            ++done;
+        };
+        auto map = [&](int element) -> hob::task<int> {
+            co_await open.wait();
+            ++done;
+            co_return element;
+        };
+        const std::vector<int> elements(10);
+        auto all = [&]() -> hob::task<> {
+            if (maps)
+                co_await hob::map_limited(3, elements, map);
+            else
+                co_await hob::for_each_limited(3, elements, visit);
+            went_on = true;
+        };
+        const auto task = hob::create_task(all());
+        co_await test::settle();
+        open.set();
+        for (int turn = 0; turn != turns; ++turn)
+            co_await hob::yield();
+        task.cancel();
+        bool stopped = false;
+        try {
+            co_await task;
+        } catch (const hob::cancelled_error&) {
+            stopped = true;
+        }
+        CHECK(stopped != went_on);
+        CHECK((stopped || done == 10));
+    };
+    program.run(main());
+}
+
+TEST_CASE("a limit may be the largest number", "[limited]") {
+    test::program program;
+    auto main = []() -> hob::task<> {
+        int sum = 0;
+        auto add = [&](int element) -> hob::task<> {
+            sum += element;
+            co_return;
+        };
+        const std::vector<int> elements{1, 2, 3};
+        co_await hob::for_each_limited(std::numeric_limits<std::size_t>::max(), elements, add);
+        CHECK(sum == 6);
+    };
+    program.run(main());
 }

@@ -7,11 +7,15 @@
 #include <hob/gather.hpp>
 #include <hob/gather_outcomes.hpp>
 #include <hob/race.hpp>
+#include <hob/sync/future.hpp>
 #include <hob/sync/queue.hpp>
+#include <hob/timeout.hpp>
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
+#include <variant>
 #include <vector>
 
 using namespace std::chrono_literals;
@@ -131,6 +135,27 @@ TEST_CASE("gather waits for a vector of operations", "[gather-order]") {
         co_await hob::gather(std::move(sleeps));
         std::vector<hob::task_handle<>> none;
         co_await hob::gather(none);
+    };
+    program.run(main());
+}
+
+TEST_CASE("race and try_timeout give copies of the values of named handles and futures",
+          "[race][timeout]") {
+    test::program program(test::any_loop());
+    auto main = []() -> hob::task<> {
+        const auto first = hob::create_task(test::value_now(1));
+        const auto second = hob::create_task(test::value_now(2));
+        const std::variant<int, int> winner = co_await hob::race(first, second);
+        CHECK(winner.index() == 0);
+        CHECK(std::get<0>(winner) == 1);
+        const std::optional<int> in_time = co_await hob::try_timeout(1s, second);
+        CHECK(in_time == 2);
+        hob::future<std::string> text;
+        text.set_result("text");
+        const std::optional<std::string> copy = co_await hob::try_timeout(1s, text);
+        CHECK(copy == "text");
+        const std::string& kept = co_await text;
+        CHECK(kept == "text");
     };
     program.run(main());
 }

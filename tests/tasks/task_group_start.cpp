@@ -294,3 +294,26 @@ TEST_CASE("a callable that cannot be moved into its task loses nothing", "[tg-st
     };
     program.run(main());
 }
+
+TEST_CASE("a callable that is no coroutine may say that its child is ready", "[tg-start]") {
+    test::program program(test::any_loop());
+    auto main = []() -> hob::task<> {
+        bool served = false;
+        auto serve = [&]() -> hob::task<> {
+            co_await hob::yield();
+            served = true;
+        };
+        auto body = [&](hob::task_status<int>& status) {
+            status.started(8080);
+            return serve();
+        };
+        auto group_body = [&](hob::task_group& group) -> hob::task<> {
+            const int port = co_await group.start<int>(body);
+            CHECK(port == 8080);
+            CHECK(group.size() == 1);
+        };
+        co_await hob::with_task_group(group_body);
+        CHECK(served);
+    };
+    program.run(main());
+}

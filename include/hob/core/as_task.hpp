@@ -64,6 +64,22 @@ using kept_result_t =
                            std::constructible_from<std::remove_cvref_t<Result>, Result>,
                        std::remove_cvref_t<Result>, Result>;
 
+/// For a combinator that gives the result as a part of another object: a value for a reference.
+template <class Awaitable> auto as_kept_task(Awaitable&& awaited) {
+    using Result = task_result_t<Awaitable>;
+    static_assert(
+        !std::is_reference_v<kept_result_t<Result>>,
+        "hob: this gives a reference to what cannot be copied: give the handle away, with "
+        "std::move");
+    if constexpr (std::is_reference_v<Result>)
+        return await_in_task<kept_result_t<Result>, Awaitable>(std::forward<Awaitable>(awaited),
+                                                               nowhere);
+    else
+        return as_task(std::forward<Awaitable>(awaited));
+}
+template <class Awaitable>
+using kept_task_result_t = typename decltype(as_kept_task(std::declval<Awaitable>()))::value_type;
+
 /// A task to be spawned, which keeps its result.
 template <awaitable_to_spawn Awaitable>
 auto as_spawned_task(Awaitable&& awaited, source_pointer where) {
