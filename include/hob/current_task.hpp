@@ -30,8 +30,8 @@ class task_collector final : public scope_visitor {
 
 } // namespace detail
 
-/// Every task of the running loop that has not ended, those of task groups included; the body of an
-/// async generator is none. Throws `no_running_loop_error`, `std::bad_alloc`.
+/// Every task of the running loop that has not ended, those of task groups and of async generators
+/// included. Throws `no_running_loop_error`, `std::bad_alloc`.
 [[nodiscard]] inline std::vector<any_task_handle> all_tasks() {
     detail::task_collector collector;
     std::vector<detail::scope*>& scopes = collector.found();
@@ -40,7 +40,7 @@ class task_collector final : public scope_visitor {
     std::vector<any_task_handle> tasks;
     for (std::size_t index = 0; index != scopes.size(); ++index) {
         detail::scope& each = *scopes[index];
-        if (detail::task_scope* const task = each.as_task(); task != nullptr && task->is_listed())
+        if (detail::task_scope* const task = each.as_task())
             tasks.emplace_back(*task);
         if (detail::waited_for* const operation = each.waiting())
             operation->visit_children(collector);

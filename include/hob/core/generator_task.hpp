@@ -57,7 +57,6 @@ template <class T> class generator_task final : public task_scope {
         return *made;
     }
 
-    [[nodiscard]] bool is_listed() const noexcept override { return false; }
     [[nodiscard]] generator_output<T>& output() noexcept { return output_; }
 
     /// Throws unless `user` may ask for something.

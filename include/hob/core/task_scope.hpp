@@ -88,9 +88,6 @@ class task_scope : public scope, public list_node {
     [[nodiscard]] scope* parent() const noexcept final { return owner_->owning_scope(); }
     [[nodiscard]] scheduler& home() noexcept final { return owner_->home(); }
     [[nodiscard]] task_scope* as_task() noexcept final { return this; }
-    /// False for the body of an async generator, which is no task to users.
-    [[nodiscard]] virtual bool is_listed() const noexcept { return true; }
-
     /// Makes room for watchers, before the first one comes. Throws `std::bad_alloc`.
     virtual void make_watchable() { static_cast<void>(details()); }
     // While it has not ended.
