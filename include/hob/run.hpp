@@ -6,7 +6,9 @@
 #include <hob/task.hpp>
 #include <hob/task_handle.hpp>
 
+#include <pthread.h>
 #include <signal.h>
+#include <unistd.h>
 
 #include <atomic>
 #include <cerrno>
@@ -49,6 +51,7 @@ class interrupt_guard {
         }
         order_ = order;
         pending_order_.store(order_);
+        [[maybe_unused]] static const int registered = ::pthread_atfork(nullptr, nullptr, forget);
         struct sigaction action{};
         action.sa_handler = [](int) { interrupted(); };
         // The second signal meets the default disposition.
@@ -59,6 +62,10 @@ class interrupt_guard {
     ~interrupt_guard() {
         if (order_ == nullptr)
             return;
+        if (process_ != ::getpid()) {
+            delete order_;
+            return;
+        }
         struct sigaction standard{};
         standard.sa_handler = SIG_DFL;
         ::sigemptyset(&standard.sa_mask);
@@ -120,11 +127,25 @@ class interrupt_guard {
         errno = saved;
     }
 
+    /// In a forked child, which does not run the loop of its parent: it is as if there had never
+    /// been a guard, also for another one.
+    static void forget() noexcept {
+        if (target_.exchange(nullptr) == nullptr)
+            return;
+        pending_order_.store(nullptr);
+        handlers_running_.store(0);
+        struct sigaction standard{};
+        standard.sa_handler = SIG_DFL;
+        ::sigemptyset(&standard.sa_mask);
+        ::sigaction(SIGINT, &standard, nullptr);
+    }
+
     static inline std::atomic<inbox*> target_ = nullptr;
     static inline std::atomic<cancel_order*> pending_order_ = nullptr;
     static inline std::atomic<int> handlers_running_ = 0;
 
     cancel_order* order_ = nullptr;
+    const pid_t process_ = ::getpid();
 };
 
 /// Makes the loop look up when its main task has ended.

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: MIT
 #include "../catch.hpp"
+#include "support/child_process.hpp"
 #include "support/program.hpp"
 
 #include <hob/debug/dump_on_signal.hpp>
 
 #include <signal.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <string>
@@ -69,4 +71,40 @@ TEST_CASE("a signal that cannot be handled is refused", "[dump-signal]") {
         co_return;
     };
     program.run(main());
+}
+
+TEST_CASE("a forked child may have a dump_on_signal of its own", "[dump-signal][fork-child]") {
+    const test::child_result child = test::in_child([] {
+        std::signal(SIGUSR1, SIG_IGN);
+        pid_t grandchild = -1;
+        const auto main = [&]() -> hob::task<> {
+            const hob::dump_on_signal dumps(SIGUSR1);
+            co_await hob::yield();
+            grandchild = ::fork();
+        };
+        try {
+            test::program().run(main());
+        } catch (const hob::fork_error&) {
+            ::alarm(30);
+            // As before the parent's.
+            ::raise(SIGUSR1);
+            std::string text;
+            const auto again = [&]() -> hob::task<> {
+                test::gate written;
+                const hob::dump_on_signal dumps(SIGUSR1, [&](const std::string& dump) {
+                    text = dump;
+                    written.open();
+                });
+                ::raise(SIGUSR1);
+                co_await written.wait();
+            };
+            test::program().run(again());
+            ::_exit(text.empty() ? 1 : 7);
+        }
+        int status = 0;
+        ::waitpid(grandchild, &status, 0);
+        return WIFEXITED(status) ? WEXITSTATUS(status) : 2;
+    });
+    INFO(child.errors);
+    CHECK(child.code == 7);
 }

@@ -7,6 +7,7 @@
 #include <hob/finally.hpp>
 #include <hob/shield.hpp>
 
+#include <csignal>
 #include <thread>
 
 using namespace std::chrono_literals;
@@ -169,4 +170,29 @@ TEST_CASE("without handle_interrupt and after run, Ctrl-C does what it did befor
         return 4;
     });
     CHECK(ignored.code == 4);
+}
+
+TEST_CASE("the run of a forked child answers to Ctrl-C", "[cancel-main][fork-child]") {
+    const test::child_result child = test::in_child([] {
+        pid_t grandchild = -1;
+        const auto main = [&]() -> hob::task<> {
+            co_await hob::yield();
+            grandchild = ::fork();
+        };
+        try {
+            hob::run(main());
+        } catch (const hob::fork_error&) {
+            ::alarm(30);
+            const auto again = []() -> hob::task<> {
+                ::raise(SIGINT);
+                co_await hob::sleep_for(1h);
+            };
+            ::_exit(hob::run(again()) == 130 ? 7 : 1);
+        }
+        int status = 0;
+        ::waitpid(grandchild, &status, 0);
+        return WIFEXITED(status) ? WEXITSTATUS(status) : 2;
+    });
+    INFO(child.errors);
+    CHECK(child.code == 7);
 }

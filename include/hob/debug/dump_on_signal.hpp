@@ -4,7 +4,9 @@
 
 #include <hob/core/event_loop.hpp>
 
+#include <pthread.h>
 #include <signal.h>
+#include <unistd.h>
 
 #include <atomic>
 #include <cerrno>
@@ -50,10 +52,17 @@ class dump_on_signal {
             detail::throw_errno(error, "sigaction for a dump_on_signal");
         }
         request_ = made.release();
+        handled_ = {signal, previous_};
+        [[maybe_unused]] static const int registered = ::pthread_atfork(nullptr, nullptr, forget);
     }
     dump_on_signal(const dump_on_signal&) = delete;
     dump_on_signal& operator=(const dump_on_signal&) = delete;
     ~dump_on_signal() {
+        // A forked child's copy of the loop runs nothing any more, whatever its inbox has.
+        if (process_ != ::getpid()) {
+            deleter{}(request_);
+            return;
+        }
         ::sigaction(signal_, &previous_, nullptr);
         installed_.store(nullptr);
         // Another thread may still be in the handler.
@@ -129,12 +138,27 @@ class dump_on_signal {
         errno = saved;
     }
 
+    /// In a forked child, which does not run the loop of its parent: it is as if there had never
+    /// been one, also for another one.
+    static void forget() noexcept {
+        if (installed_.exchange(nullptr) == nullptr)
+            return;
+        handlers_running_.store(0);
+        ::sigaction(handled_.signal, &handled_.previous, nullptr);
+    }
+    struct handled_signal {
+        int signal;
+        struct sigaction previous;
+    };
+
+    static inline handled_signal handled_{};
     static inline std::atomic<request*> installed_ = nullptr;
     static inline std::atomic<int> handlers_running_ = 0;
 
     int signal_;
     struct sigaction previous_{};
     request* request_ = nullptr;
+    const pid_t process_ = ::getpid();
 };
 
 } // namespace hob
