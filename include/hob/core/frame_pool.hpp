@@ -91,7 +91,7 @@ class frame_pool {
     struct depot {
         std::mutex mutex;
         free_lists free{};
-        std::array<bool, class_count> wanted{}; ///< a thread has come for blocks
+        std::array<const frame_pool*, class_count> wanted{}; ///< by whom, of late
         free_block* chunks = nullptr;
         chunk_rest* rests = nullptr; ///< each with room for a block of any class
     };
@@ -162,7 +162,7 @@ class frame_pool {
         {
             const std::lock_guard lock(common.mutex);
             // Also when there is a list: before it is used up, the next one should be there.
-            common.wanted[index] = true;
+            common.wanted[index] = this;
             is_any_wanted_.store(true, std::memory_order_relaxed);
             if (free_block* left = common.free[index]) {
                 common.free[index] = nullptr;
@@ -222,9 +222,18 @@ class frame_pool {
         depot& common = shared();
         const std::lock_guard lock(common.mutex);
         is_any_wanted_.store(false, std::memory_order_relaxed);
-        for (std::size_t index = 0; index != class_count; ++index)
-            if (std::exchange(common.wanted[index], false) && common.free[index] == nullptr)
-                common.free[index] = std::exchange(free_[index], nullptr);
+        for (std::size_t index = 0; index != class_count; ++index) {
+            const frame_pool* const wanting = std::exchange(common.wanted[index], nullptr);
+            if (wanting != nullptr && wanting != this && common.free[index] == nullptr)
+                common.free[index] = split(free_[index]);
+        }
+    }
+    /// Takes what is behind the first few blocks, which their thread may soon need itself.
+    [[nodiscard]] static free_block* split(free_block* list) noexcept {
+        constexpr int kept = 16;
+        for (int count = 1; list != nullptr && count != kept; ++count)
+            list = list->next;
+        return list == nullptr ? nullptr : std::exchange(list->next, nullptr);
     }
 
     free_lists free_{};
