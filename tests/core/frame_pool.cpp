@@ -166,29 +166,6 @@ TEST_CASE("memory moves between threads without growing") {
     }
 }
 
-TEST_CASE("what one thread allocates and another one frees comes back") {
-    if (recycles) {
-        constexpr std::size_t size = 1935;
-        std::set<void*> seen;
-        std::vector<block> blocks;
-        for (int round = 0; round != 100; ++round) {
-            std::thread([&] {
-                // A thread that lives on would do the same.
-                for (int index = 0; index != 50; ++index) {
-                    blocks.emplace_back(size);
-                    seen.insert(blocks.back().memory);
-                }
-            }).join();
-            for (const block& each : blocks)
-                each.release();
-            blocks.clear();
-            frame_pool::give_wanted();
-        }
-        // Each thread takes a list, while the next one is being freed.
-        CHECK(seen.size() <= 200);
-    }
-}
-
 TEST_CASE("calls from another thread do not make memory grow") {
     if (test::sanitized)
         return;

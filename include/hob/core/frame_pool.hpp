@@ -5,11 +5,9 @@
 #include <pthread.h>
 
 #include <array>
-#include <atomic>
 #include <cstddef>
 #include <mutex>
 #include <new>
-#include <utility>
 
 #if defined(__SANITIZE_ADDRESS__)
 #define HOB_DETAIL_PLAIN_FRAMES 1
@@ -22,11 +20,10 @@
 namespace hob::detail {
 
 /// A per-thread pool with one free list for each size class. Memory moves between threads freely:
-/// a block joins the pool of the thread that frees it, which gives its list away when another
-/// thread lacks blocks and `give_wanted` is called; and an ending thread leaves what it has to the
-/// others. Chunks are never returned to the system while the process lives, so that no
-/// block can outlive its chunk. Under ASan and MSan the pool steps aside, because recycling would
-/// hide a use after free.
+/// a block joins the pool of the thread that frees it, and an ending thread leaves what it has to
+/// the others. So this is not for what one thread goes on allocating and another one frees. Chunks
+/// are never returned to the system while the process lives, so that no block can outlive its
+/// chunk. Under ASan and MSan the pool steps aside, because recycling would hide a use after free.
 class frame_pool {
   public:
     static constexpr std::size_t granularity = 16;
@@ -65,13 +62,6 @@ class frame_pool {
         deallocate_large(memory);
     }
 
-    /// Where a thread comes by that frees what others have allocated: hands over the lists that
-    /// others lack.
-    static void give_wanted() noexcept {
-        if (is_any_wanted_.load(std::memory_order_relaxed)) [[unlikely]]
-            local().give_lists();
-    }
-
   private:
     struct free_block {
         // Left alone: here a coroutine keeps what resumes it.
@@ -91,11 +81,9 @@ class frame_pool {
     struct depot {
         std::mutex mutex;
         free_lists free{};
-        std::array<const frame_pool*, class_count> wanted{}; ///< by whom, of late
         free_block* chunks = nullptr;
         chunk_rest* rests = nullptr; ///< each with room for a block of any class
     };
-    static inline constinit std::atomic<bool> is_any_wanted_ = false;
 
     /// Hands the ending thread's lists to the depot. Separate from the pool, so that reaching the
     /// pool needs no guard against an unconstructed thread-local.
@@ -161,9 +149,6 @@ class frame_pool {
         depot& common = shared();
         {
             const std::lock_guard lock(common.mutex);
-            // Also when there is a list: before it is used up, the next one should be there.
-            common.wanted[index] = this;
-            is_any_wanted_.store(true, std::memory_order_relaxed);
             if (free_block* left = common.free[index]) {
                 common.free[index] = nullptr;
                 free_[index] = left->next;
@@ -216,24 +201,6 @@ class frame_pool {
         if (end_ - begin_ >= static_cast<std::ptrdiff_t>(largest_pooled))
             common.rests = ::new (begin_) chunk_rest{common.rests, end_};
         begin_ = end_ = nullptr;
-    }
-
-    [[gnu::cold, gnu::noinline]] void give_lists() noexcept {
-        depot& common = shared();
-        const std::lock_guard lock(common.mutex);
-        is_any_wanted_.store(false, std::memory_order_relaxed);
-        for (std::size_t index = 0; index != class_count; ++index) {
-            const frame_pool* const wanting = std::exchange(common.wanted[index], nullptr);
-            if (wanting != nullptr && wanting != this && common.free[index] == nullptr)
-                common.free[index] = split(free_[index]);
-        }
-    }
-    /// Takes what is behind the first few blocks, which their thread may soon need itself.
-    [[nodiscard]] static free_block* split(free_block* list) noexcept {
-        constexpr int kept = 16;
-        for (int count = 1; list != nullptr && count != kept; ++count)
-            list = list->next;
-        return list == nullptr ? nullptr : std::exchange(list->next, nullptr);
     }
 
     free_lists free_{};

@@ -163,11 +163,8 @@ class reactor : public scheduler, public task_owner, private registered_loop {
     template <class MaySleep> void turn(MaySleep&& may_sleep) noexcept {
         do {
             ++turns_;
-            if (!inbox_->empty()) {
+            if (!inbox_->empty())
                 inbox_->drain(ready_);
-                // What came with the posts before is free by now.
-                frame_pool::give_wanted();
-            }
             if (!ready_.empty()) [[likely]]
                 run_ready();
             run_urgent();

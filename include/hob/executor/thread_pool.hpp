@@ -3,7 +3,6 @@
 #pragma once
 
 #include <hob/core/error.hpp>
-#include <hob/core/frame_pool.hpp>
 #include <hob/core/intrusive_list.hpp>
 #include <hob/core/spin_wait.hpp>
 #include <hob/core/timer_queue.hpp>
@@ -182,7 +181,6 @@ class thread_pool {
             unlink(job);
             lock.unlock();
             job.execute();
-            detail::frame_pool::give_wanted();
             lock.lock();
         }
         if (--alive_ == 0)
