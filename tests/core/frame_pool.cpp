@@ -4,10 +4,8 @@
 
 #include <hob/core/frame_pool.hpp>
 
-#include <atomic>
 #include <cstdint>
 #include <cstring>
-#include <exception>
 #include <random>
 #include <set>
 #include <thread>
@@ -164,31 +162,6 @@ TEST_CASE("memory moves between threads without growing") {
         if (!test::sanitized)
             CHECK(test::resident_kib() - before < 8 * 1024);
     }
-}
-
-TEST_CASE("calls from another thread do not make memory grow") {
-    if (test::sanitized)
-        return;
-    constexpr int calls = 400'000; // of 96 bytes: 37 MiB
-    test::program program;
-    test::gate end;
-    long before = 0;
-    std::atomic<int> ran = 0;
-    std::jthread thread([&, loop = program.loop().get_handle()] {
-        for (int call = 0; call != calls; ++call) {
-            if (call == calls / 10)
-                before = test::resident_kib();
-            if (!loop.call_soon_threadsafe([&] { ran.fetch_add(1); }))
-                std::terminate();
-            while (call - ran.load() > 1000)
-                std::this_thread::yield();
-        }
-        if (!loop.call_soon_threadsafe([&] { end.open(); }))
-            std::terminate();
-    });
-    const auto main = [&]() -> hob::task<> { co_await end.wait(); };
-    program.run(main());
-    CHECK(test::resident_kib() - before < 8 * 1024);
 }
 
 TEST_CASE("a thread leaves the rest of its chunk to the next one") {

@@ -10,9 +10,7 @@
 #include <chrono>
 #include <cmath>
 #include <concepts>
-#include <cstddef>
 #include <exception>
-#include <new>
 #include <optional>
 #include <string>
 #include <type_traits>
@@ -95,22 +93,13 @@ class scheduled_call : public ready_callback, public timed_operation {
     state state_ = state::pending;
 };
 
-/// For calls that one thread makes and another one runs, where blocks of the frame pool would pile
-/// up.
-class common_memory {
-  public:
-    [[nodiscard]] static void* allocate(std::size_t size) { return ::operator new(size); }
-    static void deallocate(void* memory, std::size_t) noexcept { ::operator delete(memory); }
-};
-
-template <class Function, class Memory = frame_pool>
-class scheduled_function final : public scheduled_call {
+template <class Function> class scheduled_function final : public scheduled_call {
   public:
     explicit scheduled_function(Function&& function) : function_(std::move(function)) {}
 
-    static void* operator new(std::size_t size) { return Memory::allocate(size); }
+    static void* operator new(std::size_t size) { return frame_pool::allocate(size); }
     static void operator delete(void* memory, std::size_t size) noexcept {
-        Memory::deallocate(memory, size);
+        frame_pool::deallocate(memory, size);
     }
 
   private:
@@ -129,7 +118,7 @@ template <class Function> [[nodiscard]] scheduled_call& make_call(Function&& fun
 
 /// Posts to a loop from any thread.
 template <class Function> [[nodiscard]] bool post_call(inbox& target, Function&& function) {
-    scheduled_call& call = *new scheduled_function<Function, common_memory>(std::move(function));
+    scheduled_call& call = make_call(std::move(function));
     if (target.post(call))
         return true;
     call.discard();
