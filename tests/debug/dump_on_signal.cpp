@@ -80,27 +80,33 @@ TEST_CASE("a forked child may have a dump_on_signal of its own", "[dump-signal][
         const auto main = [&]() -> hob::task<> {
             const hob::dump_on_signal dumps(SIGUSR1);
             co_await hob::yield();
-            grandchild = ::fork();
-        };
-        try {
-            test::program().run(main());
-        } catch (const hob::fork_error&) {
-            ::alarm(30);
-            // As before the parent's.
-            ::raise(SIGUSR1);
-            std::string text;
-            const auto again = [&]() -> hob::task<> {
-                test::gate written;
-                const hob::dump_on_signal dumps(SIGUSR1, [&](const std::string& dump) {
-                    text = dump;
-                    written.open();
-                });
+            // On another thread, where the child does not leave this run first.
+            std::thread([&] {
+                grandchild = ::fork();
+                if (grandchild != 0)
+                    return;
+                ::alarm(30);
+                // As before the parent's.
                 ::raise(SIGUSR1);
-                co_await written.wait();
-            };
-            test::program().run(again());
-            ::_exit(text.empty() ? 1 : 7);
-        }
+                std::string text;
+                const auto again = [&]() -> hob::task<> {
+                    test::gate written;
+                    const hob::dump_on_signal own(SIGUSR1, [&](const std::string& dump) {
+                        text = dump;
+                        written.open();
+                    });
+                    ::raise(SIGUSR1);
+                    co_await written.wait();
+                };
+                try {
+                    test::program().run(again());
+                } catch (const hob::usage_error&) {
+                    ::_exit(3);
+                }
+                ::_exit(text.empty() ? 1 : 7);
+            }).join();
+        };
+        test::program().run(main());
         int status = 0;
         ::waitpid(grandchild, &status, 0);
         return WIFEXITED(status) ? WEXITSTATUS(status) : 2;
