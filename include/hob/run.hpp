@@ -3,12 +3,12 @@
 #pragma once
 
 #include <hob/core/event_loop.hpp>
+#include <hob/core/home_process.hpp>
 #include <hob/task.hpp>
 #include <hob/task_handle.hpp>
 
 #include <pthread.h>
 #include <signal.h>
-#include <unistd.h>
 
 #include <atomic>
 #include <cerrno>
@@ -62,14 +62,11 @@ class interrupt_guard {
     ~interrupt_guard() {
         if (order_ == nullptr)
             return;
-        if (process_ != ::getpid()) {
+        if (!process_.is_here()) {
             delete order_;
             return;
         }
-        struct sigaction standard{};
-        standard.sa_handler = SIG_DFL;
-        ::sigemptyset(&standard.sa_mask);
-        ::sigaction(SIGINT, &standard, nullptr);
+        restore_default();
         // First of all, for a handler that begins only now on another thread.
         const bool was_posted = pending_order_.exchange(nullptr) == nullptr;
         target_.store(nullptr);
@@ -127,6 +124,12 @@ class interrupt_guard {
         errno = saved;
     }
 
+    static void restore_default() noexcept {
+        struct sigaction standard{};
+        standard.sa_handler = SIG_DFL;
+        ::sigemptyset(&standard.sa_mask);
+        ::sigaction(SIGINT, &standard, nullptr);
+    }
     /// In a forked child, which does not run the loop of its parent: it is as if there had never
     /// been a guard, also for another one.
     static void forget() noexcept {
@@ -134,10 +137,7 @@ class interrupt_guard {
             return;
         pending_order_.store(nullptr);
         handlers_running_.store(0);
-        struct sigaction standard{};
-        standard.sa_handler = SIG_DFL;
-        ::sigemptyset(&standard.sa_mask);
-        ::sigaction(SIGINT, &standard, nullptr);
+        restore_default();
     }
 
     static inline std::atomic<inbox*> target_ = nullptr;
@@ -145,7 +145,7 @@ class interrupt_guard {
     static inline std::atomic<int> handlers_running_ = 0;
 
     cancel_order* order_ = nullptr;
-    const pid_t process_ = ::getpid();
+    const home_process process_;
 };
 
 /// Makes the loop look up when its main task has ended.

@@ -6,7 +6,6 @@
 #include <hob/debug/dump_on_signal.hpp>
 
 #include <signal.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <string>
@@ -107,9 +106,7 @@ TEST_CASE("a forked child may have a dump_on_signal of its own", "[dump-signal][
             }).join();
         };
         test::program().run(main());
-        int status = 0;
-        ::waitpid(grandchild, &status, 0);
-        return WIFEXITED(status) ? WEXITSTATUS(status) : 2;
+        return test::exit_code_of(grandchild);
     });
     INFO(child.errors);
     CHECK(child.code == 7);

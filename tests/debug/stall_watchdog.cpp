@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MIT
 #include "../catch.hpp"
+#include "support/child_process.hpp"
 #include "support/program.hpp"
 
 #include <hob/debug/stall_watchdog.hpp>
 
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -142,9 +142,8 @@ TEST_CASE("a child that leaves a watched task ends its copy of the watchdog",
     } catch (const hob::fork_error&) {
         ::_exit(7);
     }
-    int status = 0;
-    REQUIRE(::waitpid(child, &status, 0) == child);
-    CHECK((WIFEXITED(status) && WEXITSTATUS(status) == 7));
+    REQUIRE(child > 0);
+    CHECK(test::exit_code_of(child) == 7);
 }
 
 TEST_CASE("one watchdog a thread, and a limit above zero", "[watchdog]") {

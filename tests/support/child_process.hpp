@@ -20,6 +20,13 @@ class child_result {
     std::string errors; ///< what it wrote to standard error
 };
 
+/// Waits for a child, and tells its exit code; -1 if a signal ended it.
+inline int exit_code_of(pid_t child) {
+    int status = 0;
+    ::waitpid(child, &status, 0);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
 /// Runs `function()`, which returns the exit code, in a child, and waits for its end. The child
 /// never returns into the test framework.
 template <class Function> child_result in_child(Function&& function) {

@@ -191,9 +191,7 @@ TEST_CASE("the run of a forked child answers to Ctrl-C", "[cancel-main][fork-chi
             }).join();
         };
         hob::run(main());
-        int status = 0;
-        ::waitpid(grandchild, &status, 0);
-        return WIFEXITED(status) ? WEXITSTATUS(status) : 2;
+        return test::exit_code_of(grandchild);
     });
     INFO(child.errors);
     CHECK(child.code == 7);

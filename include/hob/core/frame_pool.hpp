@@ -21,7 +21,7 @@ namespace hob::detail {
 
 /// A per-thread pool with one free list for each size class. Memory moves between threads freely:
 /// a block joins the pool of the thread that frees it, and an ending thread leaves what it has to
-/// the others. So this is not for what one thread goes on allocating and another one frees. Chunks
+/// the others. While one thread goes on allocating what another one frees, the pool grows. Chunks
 /// are never returned to the system while the process lives, so that no block can outlive its
 /// chunk. Under ASan and MSan the pool steps aside, because recycling would hide a use after free.
 class frame_pool {

@@ -3,10 +3,10 @@
 #pragma once
 
 #include <hob/core/event_loop.hpp>
+#include <hob/core/home_process.hpp>
 
 #include <pthread.h>
 #include <signal.h>
-#include <unistd.h>
 
 #include <atomic>
 #include <cerrno>
@@ -35,8 +35,7 @@ class dump_on_signal {
     /// Throws `no_running_loop_error`, `usage_error` if there is one already, `std::system_error`
     /// for a signal that cannot be handled, and `std::bad_alloc`.
     explicit dump_on_signal(int signal = SIGUSR1, writer write = print,
-                            dump_format format = dump_format::text)
-        : signal_(signal) {
+                            dump_format format = dump_format::text) {
         const std::shared_ptr<detail::inbox>& loop = detail::reactor::current().get_inbox();
         std::unique_ptr<request, deleter> made(new request(loop, std::move(write), format));
         request* nobody = nullptr;
@@ -46,24 +45,24 @@ class dump_on_signal {
         action.sa_handler = [](int) { signalled(); };
         action.sa_flags = SA_RESTART;
         ::sigemptyset(&action.sa_mask);
-        if (::sigaction(signal, &action, &previous_) != 0) {
+        handled_.signal = signal;
+        if (::sigaction(signal, &action, &handled_.previous) != 0) {
             const int error = errno;
             installed_.store(nullptr);
             detail::throw_errno(error, "sigaction for a dump_on_signal");
         }
         request_ = made.release();
-        handled_ = {signal, previous_};
         [[maybe_unused]] static const int registered = ::pthread_atfork(nullptr, nullptr, forget);
     }
     dump_on_signal(const dump_on_signal&) = delete;
     dump_on_signal& operator=(const dump_on_signal&) = delete;
     ~dump_on_signal() {
         // A forked child's copy of the loop runs nothing any more, whatever its inbox has.
-        if (process_ != ::getpid()) {
+        if (!process_.is_here()) {
             deleter{}(request_);
             return;
         }
-        ::sigaction(signal_, &previous_, nullptr);
+        handled_.restore();
         installed_.store(nullptr);
         // Another thread may still be in the handler.
         while (handlers_running_.load() != 0)
@@ -144,21 +143,20 @@ class dump_on_signal {
         if (installed_.exchange(nullptr) == nullptr)
             return;
         handlers_running_.store(0);
-        ::sigaction(handled_.signal, &handled_.previous, nullptr);
+        handled_.restore();
     }
     struct handled_signal {
         int signal;
         struct sigaction previous;
+        void restore() const noexcept { ::sigaction(signal, &previous, nullptr); }
     };
 
     static inline handled_signal handled_{};
     static inline std::atomic<request*> installed_ = nullptr;
     static inline std::atomic<int> handlers_running_ = 0;
 
-    int signal_;
-    struct sigaction previous_{};
     request* request_ = nullptr;
-    const pid_t process_ = ::getpid();
+    const detail::home_process process_;
 };
 
 } // namespace hob

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <hob/core/event_loop.hpp>
+#include <hob/core/home_process.hpp>
 #include <hob/core/task_tree.hpp>
 #include <hob/core/undestroyed.hpp>
 
@@ -12,7 +13,6 @@
 #include <pthread.h>
 #include <semaphore.h>
 #include <signal.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <array>
@@ -184,7 +184,7 @@ class stall_watchdog {
     ~stall_watchdog() {
         detail::stall_capture::of_this_thread() = nullptr;
         // A forked child has no watching thread, which may have held the mutex.
-        if (process_ != ::getpid())
+        if (!process_.is_here())
             return;
         {
             const std::lock_guard lock(mutex_);
@@ -264,7 +264,7 @@ class stall_watchdog {
     detail::undestroyed<std::condition_variable> wake_;
     bool ended_ = false;
     detail::undestroyed<std::thread> watcher_;
-    const pid_t process_ = ::getpid();
+    const detail::home_process process_;
 };
 
 } // namespace hob

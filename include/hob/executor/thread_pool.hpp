@@ -3,6 +3,7 @@
 #pragma once
 
 #include <hob/core/error.hpp>
+#include <hob/core/home_process.hpp>
 #include <hob/core/intrusive_list.hpp>
 #include <hob/core/spin_wait.hpp>
 #include <hob/core/timer_queue.hpp>
@@ -11,7 +12,6 @@
 
 #include <pthread.h>
 #include <signal.h>
-#include <unistd.h>
 
 #include <atomic>
 #include <chrono>
@@ -105,7 +105,7 @@ class thread_pool {
         return alive_;
     }
     /// False in a forked child of the process that made the pool.
-    [[nodiscard]] bool is_of_this_process() const noexcept { return process_ == ::getpid(); }
+    [[nodiscard]] bool is_of_this_process() const noexcept { return process_.is_here(); }
 
     // For operations.
 
@@ -269,7 +269,7 @@ class thread_pool {
     static inline constinit thread_local const thread_pool* of_this_thread_ = nullptr;
 
     const thread_pool_options options_;
-    const pid_t process_ = ::getpid();
+    const detail::home_process process_;
     mutable std::mutex mutex_;
     detail::undestroyed<std::condition_variable> work_;
     detail::undestroyed<std::condition_variable> ended_;
