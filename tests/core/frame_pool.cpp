@@ -4,8 +4,11 @@
 
 #include <hob/core/frame_pool.hpp>
 
+#include <atomic>
+#include <barrier>
 #include <cstdint>
 #include <cstring>
+#include <exception>
 #include <random>
 #include <set>
 #include <thread>
@@ -162,6 +165,99 @@ TEST_CASE("memory moves between threads without growing") {
         if (!test::sanitized)
             CHECK(test::resident_kib() - before < 8 * 1024);
     }
+}
+
+TEST_CASE("what one thread allocates and another one frees comes back") {
+    if (recycles) {
+        constexpr std::size_t size = 1935;
+        constexpr int rounds = 100;
+        std::set<void*> seen;
+        std::vector<block> blocks;
+        std::barrier turn(2);
+        std::thread allocating([&] {
+            for (int round = 0; round != rounds; ++round) {
+                for (int index = 0; index != 100; ++index) {
+                    blocks.emplace_back(size);
+                    seen.insert(blocks.back().memory);
+                }
+                turn.arrive_and_wait();
+                turn.arrive_and_wait();
+            }
+        });
+        for (int round = 0; round != rounds; ++round) {
+            turn.arrive_and_wait();
+            for (const block& each : blocks)
+                each.release();
+            blocks.clear();
+            frame_pool::give_wanted();
+            turn.arrive_and_wait();
+        }
+        allocating.join();
+        CHECK(seen.size() <= 500);
+    }
+}
+
+TEST_CASE("a thread that has nothing to give does not hide that another one lacks memory") {
+    if (recycles) {
+        constexpr std::size_t size = 1951;
+        constexpr std::size_t count = 100;
+        std::vector<block> blocks;
+        std::set<void*> freed;
+        for (std::size_t index = 0; index != count; ++index) {
+            blocks.emplace_back(size);
+            freed.insert(blocks.back().memory);
+        }
+        std::barrier turn(2);
+        std::size_t found = 0;
+        std::thread lacking([&] {
+            for (std::size_t index = 0; index != count; ++index)
+                blocks.emplace_back(size);
+            turn.arrive_and_wait();
+            turn.arrive_and_wait();
+            blocks.emplace_back(size);
+            found = freed.count(blocks.back().memory);
+        });
+        turn.arrive_and_wait();
+        std::thread([] {
+            const block other(100);
+            frame_pool::give_wanted();
+            other.release();
+        }).join();
+        for (std::size_t index = 0; index != count; ++index)
+            blocks[index].release();
+        blocks.erase(blocks.begin(), blocks.begin() + count);
+        frame_pool::give_wanted();
+        turn.arrive_and_wait();
+        lacking.join();
+        CHECK(found == 1);
+        for (const block& each : blocks)
+            each.release();
+    }
+}
+
+TEST_CASE("calls from another thread do not make memory grow") {
+    if (test::sanitized)
+        return;
+    constexpr int calls = 400'000; // of 96 bytes: 37 MiB
+    test::program program;
+    test::gate end;
+    long before = 0;
+    std::atomic<int> ran = 0;
+    std::jthread thread([&, loop = program.loop().get_handle()] {
+        for (int call = 0; call != calls; ++call) {
+            if (call == calls / 10)
+                before = test::resident_kib();
+            if (!loop.call_soon_threadsafe([&] { ran.fetch_add(1); }))
+                std::terminate();
+            while (call - ran.load() > 1000)
+                std::this_thread::yield();
+        }
+        if (!loop.call_soon_threadsafe([&] { end.open(); }))
+            std::terminate();
+    });
+    const auto main = [&]() -> hob::task<> { co_await end.wait(); };
+    program.run(main());
+    CHECK(test::resident_kib() - before < 8 * 1024);
 }
 
 TEST_CASE("a thread leaves the rest of its chunk to the next one") {

@@ -56,14 +56,18 @@ bool is_woken(const inbox& box) {
     return ::poll(&entry, 1, 0) == 1;
 }
 
-std::vector<int> drained(inbox& box) {
-    ready_queue queue;
-    box.drain(queue);
+std::vector<int> numbers_in(ready_queue& queue) {
     std::vector<int> numbers;
     while (!queue.empty())
         numbers.push_back(
             static_cast<message&>(static_cast<ready_callback&>(queue.pop())).sequence);
     return numbers;
+}
+
+std::vector<int> drained(inbox& box) {
+    ready_queue queue;
+    CHECK_FALSE(box.drain(queue, 1000));
+    return numbers_in(queue);
 }
 
 } // namespace
@@ -80,6 +84,32 @@ TEST_CASE("an inbox gives what was posted in the order of posting", "[fifo]") {
     CHECK(drained(box).empty());
     REQUIRE(box.post(messages[3]));
     CHECK(drained(box) == std::vector<int>{3});
+}
+
+TEST_CASE("an inbox gives no more than is asked for, and forgets nothing", "[turn-bound][fifo]") {
+    inbox box;
+    ready_queue queue;
+    std::deque<message> messages;
+    const auto post = [&](int number) { return box.post(messages.emplace_back(0, number)); };
+    for (int number = 0; number != 5; ++number)
+        REQUIRE(post(number));
+    CHECK(box.drain(queue, 2));
+    CHECK(numbers_in(queue) == std::vector<int>{0, 1});
+    REQUIRE(post(5));
+    CHECK(box.drain(queue, 2));
+    CHECK(numbers_in(queue) == std::vector<int>{2, 3});
+    SECTION("what came later comes later") {
+        CHECK_FALSE(box.drain(queue, 2));
+        CHECK(numbers_in(queue) == std::vector<int>{4});
+        CHECK_FALSE(box.empty());
+        CHECK_FALSE(box.prepare_sleep());
+        CHECK(drained(box) == std::vector<int>{5});
+        CHECK(box.empty());
+    }
+    SECTION("closing it gives everything") {
+        box.close(queue);
+        CHECK(numbers_in(queue) == std::vector<int>{4, 5});
+    }
 }
 
 TEST_CASE("an inbox wakes its loop only if that sleeps") {
@@ -153,7 +183,8 @@ TEST_CASE("an inbox loses nothing of many senders and keeps the order of each") 
             [[maybe_unused]] const auto size = ::read(box.eventfd(), &value, sizeof value);
         }
         ready_queue queue;
-        box.drain(queue);
+        while (box.drain(queue, 100)) {
+        }
         while (!queue.empty()) {
             auto& found = static_cast<message&>(static_cast<ready_callback&>(queue.pop()));
             int& expected = next[static_cast<std::size_t>(found.sender)];

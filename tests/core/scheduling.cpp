@@ -11,18 +11,14 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <exception>
 #include <functional>
 #include <memory>
 #include <thread>
 
 using namespace std::chrono_literals;
 using test::gate;
-
-namespace {
-hob::event_loop& loop() {
-    return hob::event_loop::current();
-}
-} // namespace
+using test::loop;
 
 TEST_CASE("callbacks and woken tasks run first in, first out", "[fifo]") {
     test::program program;
@@ -83,6 +79,48 @@ TEST_CASE("work that is queued during a turn runs in the next one", "[turn-bound
     };
     program.run(main());
     CHECK(order == std::vector<std::string>{"a1", "b1", "a2", "b2"});
+}
+
+TEST_CASE("a turn runs only a part of many calls that were posted", "[turn-bound][ts-starve]") {
+    test::program program;
+    constexpr int calls = 2000;
+    int ran = 0;
+    int most = 0;
+    auto main = [&]() -> hob::task<> {
+        for (int call = 0; call != calls; ++call)
+            if (!loop().call_soon_threadsafe([&, call] { CHECK(ran++ == call); }))
+                std::terminate();
+        while (ran != calls) {
+            const int before = ran;
+            co_await hob::yield();
+            most = std::max(most, ran - before);
+        }
+    };
+    program.run(main());
+    CHECK(most <= 256);
+}
+
+TEST_CASE("posted calls that no turn got to are run by the next run, or die with the loop",
+          "[ts-dtor]") {
+    constexpr int calls = 2000;
+    int ran = 0;
+    const auto alive = std::make_shared<int>();
+    {
+        test::program program;
+        auto post = [&]() -> hob::task<> {
+            for (int call = 0; call != calls; ++call)
+                CHECK(loop().call_soon_threadsafe([&ran, kept = alive] { ++ran; }));
+            co_await hob::yield();
+        };
+        program.run(post());
+        CHECK(ran != calls);
+        const int before = ran;
+        program.run(test::settle(1));
+        CHECK(ran > before);
+        CHECK(ran != calls);
+        CHECK(alive.use_count() == calls - ran + 1);
+    }
+    CHECK(alive.use_count() == 1);
 }
 
 TEST_CASE("yield lets everything that is ready run once", "[timer-zero]") {

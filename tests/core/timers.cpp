@@ -16,12 +16,7 @@
 
 using namespace std::chrono_literals;
 using std::chrono::nanoseconds;
-
-namespace {
-hob::event_loop& loop() {
-    return hob::event_loop::current();
-}
-} // namespace
+using test::loop;
 
 TEST_CASE("timers fire by deadline, and those of one deadline in the order of their creation",
           "[timer-order]") {

@@ -10,6 +10,7 @@
 #include <hob/task.hpp>
 #include <hob/task_handle.hpp>
 
+#include <chrono>
 #include <coroutine>
 #include <exception>
 #include <fstream>
@@ -186,6 +187,11 @@ class at_exit {
     std::string text_;
 };
 
+/// The loop that runs.
+inline hob::event_loop& loop() {
+    return hob::event_loop::current();
+}
+
 inline hob::task<int> value_after(gate& when, int value) {
     co_await when.wait();
     co_return value;
@@ -200,6 +206,15 @@ inline hob::task<int> failure_after(gate& when, const char* message) {
 inline hob::task<int> failure_now(const char* message) {
     throw std::runtime_error(message);
     co_return 0;
+}
+inline hob::task<std::unique_ptr<int>> make_pointer(int value) {
+    co_return std::make_unique<int>(value);
+}
+inline hob::task<int> keep_parameter(counted, int value) {
+    co_return value;
+}
+inline hob::task<> nap(std::chrono::nanoseconds delay) {
+    co_await hob::sleep_for(delay);
 }
 /// Lets everything that is ready run, several times over, and every operation reach the kernel.
 inline hob::task<> settle(int turns = 10) {

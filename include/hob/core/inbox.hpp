@@ -65,6 +65,7 @@ class inbox {
     }
 
     // For the loop's thread.
+    /// Whether nothing was posted since the last `drain`.
     [[nodiscard]] bool empty() const noexcept {
         return newest_.load(std::memory_order_relaxed) == nullptr;
     }
@@ -78,12 +79,20 @@ class inbox {
     }
     void awake() noexcept { asleep_.store(false, std::memory_order_relaxed); }
 
-    /// Moves everything posted so far behind `queue`, in the order of posting.
-    void drain(ready_queue& queue) noexcept {
-        push_all(newest_.exchange(nullptr, std::memory_order_acquire), queue);
+    /// Moves what was posted behind `queue`, in the order of posting, but not more than `most`
+    /// nodes. Returns whether it has kept some back: who posts faster than the loop runs must not
+    /// make its turns longer and longer.
+    [[nodiscard]] bool drain(ready_queue& queue, unsigned most) noexcept {
+        if (drained_.empty())
+            push_all(newest_.exchange(nullptr, std::memory_order_acquire), drained_);
+        for (; most != 0 && !drained_.empty(); --most)
+            queue.push(drained_.pop());
+        return !drained_.empty();
     }
-    /// The same, and refuses everything that comes later.
+    /// Moves everything, and refuses what comes later.
     void close(ready_queue& queue) noexcept {
+        while (!drained_.empty())
+            queue.push(drained_.pop());
         push_all(newest_.exchange(closed_mark(), std::memory_order_acquire), queue);
     }
 
@@ -138,6 +147,7 @@ class inbox {
     }
 
     std::atomic<ready_node*> newest_ = nullptr;
+    ready_queue drained_; ///< of the loop's thread: what came before `newest_`
     std::atomic<bool> asleep_ = false;
     std::atomic<unsigned> senders_ = 0;
     std::atomic<unsigned> messengers_ = 0; ///< threads that may be using the ring's descriptor

@@ -3,6 +3,8 @@
 #pragma once
 
 #include <hob/core/event_count.hpp>
+#include <hob/core/fork_handlers.hpp>
+#include <hob/core/frame_pool.hpp>
 #include <hob/core/inbox.hpp>
 #include <hob/core/lag_histogram.hpp>
 #include <hob/core/loop_registry.hpp>
@@ -12,7 +14,6 @@
 #include <hob/core/task_scope.hpp>
 
 #include <poll.h>
-#include <pthread.h>
 #include <time.h>
 
 #include <algorithm>
@@ -31,12 +32,12 @@ class reactor : public scheduler, public task_owner, private registered_loop {
   public:
     /// How many completions are taken before ready tasks run again.
     static constexpr unsigned completions_per_turn = 256;
+    /// The same for what other threads have posted.
+    static constexpr unsigned posts_per_turn = 256;
 
     explicit reactor(std::unique_ptr<ring> kernel)
         : task_owner(ends::failures), ring_(std::move(kernel)),
-          inbox_(std::make_shared<inbox>(ring_->message_descriptor())) {
-        notice_forks();
-    }
+          inbox_(std::make_shared<inbox>(ring_->message_descriptor())) {}
 
     /// The reactor of the running loop, where a coroutine of ours is running.
     [[nodiscard]] static reactor& here() noexcept {
@@ -163,8 +164,9 @@ class reactor : public scheduler, public task_owner, private registered_loop {
     template <class MaySleep> void turn(MaySleep&& may_sleep) noexcept {
         do {
             ++turns_;
-            if (!inbox_->empty())
-                inbox_->drain(ready_);
+            if (!inbox_->empty() || has(duty::posts))
+                set(duty::posts, inbox_->drain(ready_, posts_per_turn));
+            frame_pool::give_wanted();
             if (!ready_.empty()) [[likely]]
                 run_ready();
             run_urgent();
@@ -174,10 +176,12 @@ class reactor : public scheduler, public task_owner, private registered_loop {
             fire_timers();
             run_urgent();
         }
-        exchange_with_kernel(ready_.empty() && !has(duty::leave) && may_sleep());
+        exchange_with_kernel(!is_ready() && !has(duty::leave) && may_sleep());
     }
 
-    [[nodiscard]] bool is_ready() const noexcept { return !ready_.empty() || !urgent_.empty(); }
+    [[nodiscard]] bool is_ready() const noexcept {
+        return !ready_.empty() || !urgent_.empty() || has(duty::posts);
+    }
 
     /// Nothing is ready or pending, and nobody else can wake the loop.
     [[nodiscard]] bool is_stuck() const noexcept {
@@ -455,14 +459,13 @@ class reactor : public scheduler, public task_owner, private registered_loop {
     /// How many forks lie between this process and the first one that used a loop.
     static inline unsigned process_forks = 0;
 
-    static void notice_forks() {
-        [[maybe_unused]] static const int registered = ::pthread_atfork(nullptr, nullptr, [] {
-            ++process_forks;
-            // A backlog that is never empty keeps the hot path off the ring's memory.
-            if (current_scheduler != nullptr)
-                reactor::here().backlog_.emplace_back();
-        });
+    static void forked() {
+        ++process_forks;
+        // A backlog that is never empty keeps the hot path off the ring's memory.
+        if (current_scheduler != nullptr)
+            reactor::here().backlog_.emplace_back();
     }
+    static inline const fork_handlers at_fork_{nullptr, nullptr, forked};
 
     std::unique_ptr<ring> ring_;
     std::shared_ptr<inbox> inbox_;

@@ -123,7 +123,8 @@ class scheduler {
         return_soon = 4,     ///< somebody wants the loop back after the turn at hand
         leave = 8,           ///< the same after the step at hand: a fatal error
         outer_step = 16,     ///< the step at hand is inside one that goes on when it ends
-        debug = 32           ///< reports tasks that were never awaited, and slow steps
+        posts = 32,          ///< the inbox was not drained to its end
+        debug = 64           ///< reports tasks that were never awaited, and slow steps
     };
     [[nodiscard]] bool has(duty asked) const noexcept {
         return (duties_ & static_cast<unsigned>(asked)) != 0;
