@@ -3,11 +3,11 @@
 #pragma once
 
 #include <hob/core/event_loop.hpp>
+#include <hob/core/fork_handlers.hpp>
 #include <hob/core/home_process.hpp>
 #include <hob/task.hpp>
 #include <hob/task_handle.hpp>
 
-#include <pthread.h>
 #include <signal.h>
 
 #include <atomic>
@@ -51,7 +51,6 @@ class interrupt_guard {
         }
         order_ = order;
         pending_order_.store(order_);
-        [[maybe_unused]] static const int registered = ::pthread_atfork(nullptr, nullptr, forget);
         struct sigaction action{};
         action.sa_handler = [](int) { interrupted(); };
         // The second signal meets the default disposition.
@@ -139,6 +138,7 @@ class interrupt_guard {
         handlers_running_.store(0);
         restore_default();
     }
+    static inline const fork_handlers at_fork_{nullptr, nullptr, forget};
 
     static inline std::atomic<inbox*> target_ = nullptr;
     static inline std::atomic<cancel_order*> pending_order_ = nullptr;

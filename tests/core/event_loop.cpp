@@ -22,12 +22,10 @@
 using namespace std::chrono_literals;
 using test::contains;
 using test::gate;
+using test::loop;
 
 namespace {
 
-hob::event_loop& loop() {
-    return hob::event_loop::current();
-}
 std::ptrdiff_t open_descriptors() {
     return std::distance(std::filesystem::directory_iterator("/proc/self/fd"),
                          std::filesystem::directory_iterator());
@@ -464,6 +462,27 @@ TEST_CASE("a task cannot be cancelled from another thread that runs a loop of it
     }).join();
     CHECK(refused);
     program.runner().close();
+}
+
+TEST_CASE("a loop that is destroyed on another thread ends the process and says why",
+          "[wrong-thread]") {
+    // TSan lets no child of a process with threads go on.
+    if (test::sanitized)
+        return;
+    const auto child = test::in_child([] {
+        auto looper = std::make_unique<hob::event_loop>();
+        std::thread([&] { looper.reset(); }).join();
+        return 1;
+    });
+    CHECK(child.signal == SIGABRT);
+    CHECK_THAT(child.errors, test::contains("wrong_thread_error"));
+    CHECK_THAT(child.errors, test::contains("belongs to another thread"));
+}
+
+TEST_CASE("a loop that is closed may be destroyed anywhere", "[wrong-thread]") {
+    auto looper = std::make_unique<hob::event_loop>();
+    looper->close();
+    std::thread([&] { looper.reset(); }).join();
 }
 
 TEST_CASE("a task cannot be awaited in another loop than its own", "[wrong-thread]") {

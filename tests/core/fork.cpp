@@ -85,8 +85,6 @@ TEST_CASE("a child that is forked while threads make and end loops has one of it
     std::atomic<bool> over = false;
     hob::runner_options options = test::program::with(hob::ring_mode::automatic);
     options.ring.submission_entries = 8;
-    // A fork during the initialization of what is static would be another matter.
-    test::program(options).run(test::settle());
     std::jthread thread([&] {
         while (!over)
             std::thread([&] {

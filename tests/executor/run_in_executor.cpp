@@ -10,6 +10,8 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cstdio>
+#include <cstdlib>
 #include <latch>
 #include <memory>
 #include <stdexcept>
@@ -284,6 +286,67 @@ TEST_CASE("a child destroys a pool whose threads only the parent has", "[ex-basi
     INFO(child.errors);
     CHECK(child.code == 7);
     delete pool;
+}
+
+TEST_CASE("the child of a forked child has a default pool, too", "[ex-basic][fork-child]") {
+    // TSan lets no child of a process with threads make new ones.
+    if (test::sanitized)
+        return;
+    const auto use_pool = [] {
+        int number = 0;
+        test::program().run(answer(number));
+        return number;
+    };
+    REQUIRE(use_pool() == 7);
+    const auto child = test::in_child([&] {
+        if (use_pool() != 7)
+            return 1;
+        const auto grandchild = test::in_child(use_pool);
+        std::fputs(grandchild.errors.c_str(), stderr);
+        return grandchild.code;
+    });
+    INFO(child.errors);
+    CHECK(child.code == 7);
+}
+
+TEST_CASE("the end of the process waits for the jobs of the default pool", "[ex-shutdown]") {
+    if (test::sanitized)
+        return;
+    static std::atomic<bool> has_begun = false;
+    static std::atomic<bool> is_ending = false;
+    const auto child = test::in_child([] {
+        const auto main = []() -> hob::task<> {
+            auto job = hob::create_task(hob::to_thread(hob::abandon_on_cancel, [] {
+                has_begun = true;
+                while (!is_ending)
+                    std::this_thread::yield();
+                for (int pause = 0; pause != 10'000; ++pause)
+                    std::this_thread::yield();
+                std::fputs("done", stderr);
+            }));
+            while (!has_begun)
+                co_await hob::yield();
+            job.cancel();
+        };
+        test::program().run(main());
+        if (std::atexit([] { is_ending = true; }) == 0)
+            std::exit(7);
+        return 1;
+    });
+    CHECK(child.errors == "done");
+    CHECK(child.code == 7);
+}
+
+TEST_CASE("a job of the default pool may end the process", "[ex-shutdown]") {
+    if (test::sanitized)
+        return;
+    const auto child = test::in_child([] {
+        const auto main = []() -> hob::task<> { co_await hob::to_thread([] { std::exit(7); }); };
+        test::program().run(main());
+        return 1;
+    });
+    INFO(child.errors);
+    CHECK(child.code == 7);
 }
 
 TEST_CASE("a pool belongs to one process", "[ex-basic]") {

@@ -71,7 +71,12 @@ class event_loop final : private detail::reactor {
         : event_loop(std::make_unique<detail::kernel_ring>(options)) {}
     /// Runs on something other than the kernel: see `hob::testing`.
     explicit event_loop(std::unique_ptr<detail::ring> kernel) : reactor(std::move(kernel)) {}
-    ~event_loop() { shut_down(); }
+    /// Closes the loop. On another thread that ends the process, with `wrong_thread_error`.
+    ~event_loop() {
+        if (!closed_ && !is_forked())
+            require_own_thread();
+        shut_down();
+    }
 
     /// The loop that runs on this thread. Throws `no_running_loop_error`.
     [[nodiscard]] static event_loop& current() {
@@ -270,10 +275,13 @@ class event_loop final : private detail::reactor {
     void require_usable() const override {
         if (is_forked())
             throw fork_error();
-        if (thread_ != std::this_thread::get_id())
-            throw wrong_thread_error();
+        require_own_thread();
         if (closed_)
             throw loop_closed_error();
+    }
+    void require_own_thread() const {
+        if (thread_ != std::this_thread::get_id())
+            throw wrong_thread_error();
     }
 
     /// Cancels every task and runs until all have ended.

@@ -2,7 +2,7 @@
 // Every loop of the process, where a debugger finds them.
 #pragma once
 
-#include <pthread.h>
+#include <hob/core/fork_handlers.hpp>
 
 #include <mutex>
 
@@ -17,9 +17,6 @@ class registered_loop {
 
   protected:
     registered_loop() {
-        // A child must not inherit the lock of a thread that it does not have.
-        [[maybe_unused]] static const int registered = ::pthread_atfork(
-            [] { mutex_.lock(); }, [] { mutex_.unlock(); }, [] { mutex_.unlock(); });
         const std::lock_guard lock(mutex_);
         next_ = first_;
         first_ = this;
@@ -34,6 +31,9 @@ class registered_loop {
 
   private:
     static inline std::mutex mutex_;
+    // A child must not inherit the lock of a thread that it does not have.
+    static inline const fork_handlers at_fork_{[] { mutex_.lock(); }, [] { mutex_.unlock(); },
+                                               [] { mutex_.unlock(); }};
     static inline registered_loop* first_ = nullptr;
 
     registered_loop* next_;

@@ -3,9 +3,9 @@
 #pragma once
 
 #include <hob/core/event_loop.hpp>
+#include <hob/core/fork_handlers.hpp>
 #include <hob/core/home_process.hpp>
 
-#include <pthread.h>
 #include <signal.h>
 
 #include <atomic>
@@ -52,7 +52,6 @@ class dump_on_signal {
             detail::throw_errno(error, "sigaction for a dump_on_signal");
         }
         request_ = made.release();
-        [[maybe_unused]] static const int registered = ::pthread_atfork(nullptr, nullptr, forget);
     }
     dump_on_signal(const dump_on_signal&) = delete;
     dump_on_signal& operator=(const dump_on_signal&) = delete;
@@ -145,6 +144,8 @@ class dump_on_signal {
         handlers_running_.store(0);
         handled_.restore();
     }
+    static inline const detail::fork_handlers at_fork_{nullptr, nullptr, forget};
+
     struct handled_signal {
         int signal;
         struct sigaction previous;

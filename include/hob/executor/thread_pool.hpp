@@ -3,6 +3,7 @@
 #pragma once
 
 #include <hob/core/error.hpp>
+#include <hob/core/frame_pool.hpp>
 #include <hob/core/home_process.hpp>
 #include <hob/core/intrusive_list.hpp>
 #include <hob/core/spin_wait.hpp>
@@ -17,6 +18,7 @@
 #include <chrono>
 #include <condition_variable>
 #include <cstddef>
+#include <memory>
 #include <mutex>
 #include <string>
 #include <thread>
@@ -181,6 +183,7 @@ class thread_pool {
             unlink(job);
             lock.unlock();
             job.execute();
+            detail::frame_pool::give_wanted();
             lock.lock();
         }
         if (--alive_ == 0)
@@ -284,14 +287,52 @@ class thread_pool {
     std::vector<pthread_t> threads_;
 };
 
+namespace detail {
+
+/// The default pool of this process, and what a forked child has inherited of its ancestors'.
+class default_pool {
+  public:
+    /// Without a lock, which a fork could leave locked.
+    [[nodiscard]] static thread_pool& get() {
+        default_pool* newest = newest_.load();
+        if (newest != nullptr && newest->pool_.is_of_this_process())
+            return newest->pool_;
+        auto made = std::make_unique<default_pool>(newest);
+        if (newest_.compare_exchange_strong(newest, made.get()))
+            newest = made.release();
+        return newest->pool_;
+    }
+
+    explicit default_pool(default_pool* inherited) : inherited_(inherited) {}
+
+  private:
+    /// At the end of the process. The pool itself is left where it is: whoever uses it later is
+    /// told that it is closed.
+    struct process_end {
+        ~process_end() {
+            default_pool* const newest = newest_.load();
+            if (newest == nullptr || !newest->pool_.is_of_this_process())
+                return;
+            try {
+                newest->pool_.shutdown();
+            } catch (const usage_error&) {
+                // A job ends the process: it cannot wait for itself.
+            }
+        }
+    };
+    static inline std::atomic<default_pool*> newest_ = nullptr;
+    static inline const process_end at_end_;
+
+    thread_pool pool_;
+    [[maybe_unused]] default_pool* inherited_; ///< for leak checkers
+};
+
+} // namespace detail
+
 /// The pool of `hob::to_thread`, made at its first use: up to min(32, processors + 4) threads. The
 /// end of the process waits for its jobs. A forked child gets another one.
 [[nodiscard]] inline thread_pool& default_thread_pool() {
-    static thread_pool pool;
-    if (pool.is_of_this_process())
-        return pool;
-    static thread_pool pool_of_child;
-    return pool_of_child;
+    return detail::default_pool::get();
 }
 
 } // namespace hob
