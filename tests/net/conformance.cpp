@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "../catch.hpp"
 #include "net/stream_conformance.hpp"
+#include "net/stream_tasks.hpp"
 #include "support/loops.hpp"
 #include "support/program.hpp"
 #include "testing/simulated_pair.hpp"
@@ -20,18 +21,12 @@ hob::task<> connect_tcp_pair(hob::tcp_stream& first, hob::tcp_stream& second) {
     second = std::move(pair.server);
 }
 
-hob::task<> echo(hob::tcp_stream client) {
-    std::array<std::byte, 1000> buffer;
-    while (const std::size_t count = co_await client.read_some(buffer))
-        co_await client.write_all({buffer.data(), count});
-}
-
 /// A server of asyncio's kind: an accepting task and a task for each connection in one group.
 hob::task<> serve(hob::tcp_listener& listener) {
     auto body = [&](hob::task_group& connections) -> hob::task<> {
         try {
             for (;;)
-                connections.start(echo(co_await listener.accept()));
+                connections.start(test::echo(co_await listener.accept(), 1000));
         } catch (const hob::closed_error&) {
             // The listener was closed: the connections are waited for.
         }

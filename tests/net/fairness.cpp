@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include "../catch.hpp"
+#include "net/stream_tasks.hpp"
 #include "support/loops.hpp"
 #include "support/program.hpp"
 
@@ -16,16 +17,10 @@
 
 namespace {
 
-hob::task<> echo(hob::tcp_stream stream) {
-    std::array<std::byte, 4096> buffer;
-    while (const std::size_t count = co_await stream.read_some(buffer))
-        co_await stream.write_all({buffer.data(), count});
-}
-
-hob::task<> serve(hob::tcp_listener& listener) {
+hob::task<> serve_in_group(hob::tcp_listener& listener) {
     co_await hob::with_task_group([&](hob::task_group& group) -> hob::task<> {
         for (;;)
-            group.start(echo(co_await listener.accept()));
+            group.start(test::echo(co_await listener.accept(), 4096));
     });
 }
 
@@ -77,7 +72,7 @@ TEST_CASE("saturated connections do not make slow ones wait for turns", "[io-fai
     test::program program(test::any_loop());
     auto main = [&]() -> hob::task<> {
         hob::tcp_listener listener = hob::tcp_listener::bind("127.0.0.1", 0);
-        const auto server = hob::create_task(serve(listener));
+        const auto server = hob::create_task(serve_in_group(listener));
         const std::uint64_t idle = co_await slow_turns(listener.local_address(), 0);
         const std::uint64_t loaded = co_await slow_turns(listener.local_address(), 2);
         INFO(idle << " turns beside nothing, " << loaded << " beside two saturated connections");

@@ -2,6 +2,7 @@
 // A cancelled operation had no effect, or its result was delivered: nothing is lost in between.
 #include "net/raw_peer.hpp"
 #include "net/ring_modes.hpp"
+#include "net/stream_tasks.hpp"
 
 #include <hob/hob.hpp>
 #include <hob/net/tcp.hpp>
@@ -43,10 +44,6 @@ hob::task<bool> race_with_cancel(hob::task_handle<T> task, Random& random, Event
     co_return co_await test::ended(task);
 }
 
-hob::task<> accept_into(const hob::tcp_listener& listener, hob::tcp_stream& accepted) {
-    accepted = co_await listener.accept();
-}
-
 hob::task<> accept_races() {
     const auto listener = hob::tcp_listener::bind("127.0.0.1", 0);
     std::mt19937 random(1);
@@ -55,7 +52,7 @@ hob::task<> accept_races() {
         std::optional<test::raw_peer> peer;
         auto connect = [&] { peer.emplace(listener.local_address()); };
         hob::tcp_stream accepted;
-        co_await race_with_cancel(hob::create_task(accept_into(listener, accepted)), random,
+        co_await race_with_cancel(hob::create_task(test::accept_into(listener, accepted)), random,
                                   connect);
         if (accepted.is_open())
             ++delivered;
@@ -127,17 +124,13 @@ hob::task<> recv_races() {
     CHECK(stopped < races);
 }
 
-hob::task<> write_text(const hob::tcp_stream& stream, const std::string& text) {
-    co_await stream.write_all(text);
-}
-
 hob::task<> send_races() {
     const std::string text = test::pattern(256 * 1024);
     std::mt19937 random(3);
     unsigned broken = 0;
     for (unsigned race = 0; race != 200; ++race) {
         auto [stream, peer] = co_await test::connect_narrow_pair();
-        const auto writer = hob::create_task(write_text(stream, text));
+        const auto writer = hob::create_task(test::write_text(stream, text));
         std::string received;
         auto receive = [&, &receiver = peer] {
             received += receiver.receive(1 + random() % 4096).bytes;
@@ -228,7 +221,7 @@ hob::task<> cancelled_connect() {
     // Nobody else has come.
     CHECK(::recv(listener.native_handle(), nullptr, 0, MSG_DONTWAIT) < 0);
     hob::tcp_stream other;
-    const auto acceptor = hob::create_task(accept_into(listener, other));
+    const auto acceptor = hob::create_task(test::accept_into(listener, other));
     co_await test::settle();
     CHECK_FALSE(acceptor.done());
     acceptor.cancel();

@@ -3,6 +3,7 @@
 #include "net/fault_ring.hpp"
 #include "net/raw_peer.hpp"
 #include "net/ring_modes.hpp"
+#include "net/stream_tasks.hpp"
 
 #include <hob/core/sanitizers.hpp>
 #include <hob/hob.hpp>
@@ -11,7 +12,6 @@
 #include <fcntl.h>
 #include <sys/resource.h>
 
-#include <array>
 #include <cerrno>
 #include <chrono>
 #include <cstddef>
@@ -79,16 +79,6 @@ hob::task<> end_during_the_pause(test::fault_ring::plan& faults, bool by_close) 
     CHECK(faults.submissions[IORING_OP_ACCEPT] == 1);
 }
 
-hob::task<> echo(hob::tcp_stream client) {
-    std::array<std::byte, 64> buffer;
-    while (const std::size_t n = co_await client.read_some(buffer))
-        co_await client.write_all({buffer.data(), n});
-}
-
-hob::task<> accept_into(const hob::tcp_listener& listener, hob::tcp_stream& accepted) {
-    accepted = co_await listener.accept();
-}
-
 /// Lowers the limit so that no descriptor is free, until it is destroyed.
 class no_free_descriptor {
   public:
@@ -110,7 +100,7 @@ class no_free_descriptor {
 hob::task<> out_of_descriptors() {
     const auto listener = hob::tcp_listener::bind("127.0.0.1", 0);
     auto [stream, client] = co_await test::connect_pair(listener);
-    const auto server = hob::create_task(echo(std::move(stream)));
+    const auto server = hob::create_task(test::echo(std::move(stream), 64));
     const test::raw_peer late(listener.local_address());
     hob::tcp_stream accepted;
     hob::task_handle<> acceptor;
@@ -118,7 +108,7 @@ hob::task<> out_of_descriptors() {
     bool waited = false;
     {
         const no_free_descriptor full;
-        acceptor = hob::create_task(accept_into(listener, accepted));
+        acceptor = hob::create_task(test::accept_into(listener, accepted));
         const auto begin = hob::event_loop::current().time();
         while (served && hob::event_loop::current().time() - begin < 250ms) {
             client.send("ping");
@@ -174,7 +164,7 @@ hob::task<> shared_port() {
 hob::task<> second_acceptor() {
     const auto listener = hob::tcp_listener::bind("127.0.0.1", 0);
     hob::tcp_stream accepted;
-    const auto acceptor = hob::create_task(accept_into(listener, accepted));
+    const auto acceptor = hob::create_task(test::accept_into(listener, accepted));
     co_await test::settle();
     const auto refused = co_await hob::as_result(listener.accept());
     CHECK(refused.error() == std::errc::device_or_resource_busy);

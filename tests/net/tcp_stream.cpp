@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "net/raw_peer.hpp"
 #include "net/ring_modes.hpp"
+#include "net/stream_tasks.hpp"
 
 #include <hob/hob.hpp>
 #include <hob/net/tcp.hpp>
@@ -15,21 +16,15 @@
 
 namespace {
 
-hob::task<> echo(hob::tcp_stream client) {
-    std::array<std::byte, 16 * 1024> buffer;
-    while (const std::size_t n = co_await client.read_some(buffer))
-        co_await client.write_all({buffer.data(), n});
-}
-
-hob::task<> serve(hob::tcp_listener& listener) {
+hob::task<> serve_everybody(hob::tcp_listener& listener) {
     for (;;)
-        hob::create_task(echo(co_await listener.accept()));
+        hob::create_task(test::echo(co_await listener.accept()));
 }
 
 hob::task<> echo_round_trip() {
     for (const char* host : {"127.0.0.1", "::1"}) {
         auto listener = hob::tcp_listener::bind(host, 0);
-        const auto server = hob::create_task(serve(listener));
+        const auto server = hob::create_task(serve_everybody(listener));
         auto client = co_await hob::tcp_stream::connect(listener.local_address());
         CHECK(client.peer_address() == listener.local_address());
         CHECK(client.local_address().host() == host);
@@ -122,14 +117,10 @@ hob::task<> second_reader() {
     CHECK(text == "for the first");
 }
 
-hob::task<> write_text(const hob::tcp_stream& stream, const std::string& text) {
-    co_await stream.write_all(text);
-}
-
 hob::task<> writers_do_not_interleave() {
     auto [stream, peer] = co_await test::connect_narrow_pair();
     const std::string first = test::pattern(1 << 20);
-    const auto writer = hob::create_task(write_text(stream, first));
+    const auto writer = hob::create_task(test::write_text(stream, first));
     co_await test::settle();
     const auto all = co_await hob::as_result(stream.write_all("second"));
     CHECK(all.error() == std::errc::device_or_resource_busy);

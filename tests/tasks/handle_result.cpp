@@ -19,12 +19,10 @@
 #include <vector>
 
 using test::gate;
+using test::make_pointer;
 
 namespace {
 
-hob::task<std::unique_ptr<int>> make_pointer(int value) {
-    co_return std::make_unique<int>(value);
-}
 hob::task<int&> refer_to(int& value) {
     co_return value;
 }

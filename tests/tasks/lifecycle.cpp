@@ -13,13 +13,11 @@
 using namespace std::chrono_literals;
 using test::counted;
 using test::gate;
+using test::keep_parameter;
 using strings = std::vector<std::string>;
 
 namespace {
 
-hob::task<int> keep_parameter(counted, int value) {
-    co_return value;
-}
 hob::task<> keep_until(counted, gate& open) {
     co_await open.wait();
 }

@@ -20,15 +20,13 @@
 
 using namespace std::chrono_literals;
 using test::gate;
+using test::make_pointer;
 
 namespace {
 
 hob::task<std::string> say(const char* what) {
     co_await hob::yield();
     co_return what;
-}
-hob::task<std::unique_ptr<int>> make_pointer(int value) {
-    co_return std::make_unique<int>(value);
 }
 
 } // namespace

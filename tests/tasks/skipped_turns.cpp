@@ -17,13 +17,10 @@
 
 using namespace std::chrono_literals;
 using test::gate;
+using test::loop;
 using strings = std::vector<std::string>;
 
 namespace {
-
-hob::event_loop& loop() {
-    return hob::event_loop::current();
-}
 
 /// Its loop has nothing to look after: the kernel has seen what a loop submits when it begins.
 class quiet_program : public test::program {

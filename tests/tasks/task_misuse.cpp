@@ -13,14 +13,7 @@
 using namespace std::chrono_literals;
 using test::counted;
 using test::gate;
-
-namespace {
-
-hob::task<int> keep_parameter(counted, int value) {
-    co_return value;
-}
-
-} // namespace
+using test::keep_parameter;
 
 TEST_CASE("a task is awaited once", "[value]") {
     test::program program(test::any_loop());

@@ -17,6 +17,7 @@ using namespace std::chrono_literals;
 using test::at_exit;
 using test::counted;
 using test::gate;
+using test::nap;
 using strings = std::vector<std::string>;
 
 namespace {
@@ -24,10 +25,6 @@ namespace {
 hob::task<int> value_after_sleep(std::chrono::nanoseconds delay, int value) {
     co_await hob::sleep_for(delay);
     co_return value;
-}
-
-hob::task<> nap(std::chrono::nanoseconds delay) {
-    co_await hob::sleep_for(delay);
 }
 
 } // namespace

@@ -14,6 +14,7 @@ using namespace std::chrono_literals;
 using test::at_exit;
 using test::counted;
 using test::gate;
+using test::nap;
 using strings = std::vector<std::string>;
 
 namespace {
@@ -27,9 +28,6 @@ hob::task<> limited(strings& log, std::string name, hob::detail::time_point when
     } catch (const hob::timeout_error&) {
         log.push_back(name + " expired");
     }
-}
-hob::task<> nap(std::chrono::nanoseconds delay) {
-    co_await hob::sleep_for(delay);
 }
 hob::task<> sleep_long(strings& log) {
     const at_exit note(log, "unwound");

@@ -22,9 +22,6 @@ struct simulated_pair {
 inline hob::task<> connect_into(hob::address where, hob::tcp_stream& connected) {
     connected = co_await hob::tcp_stream::connect(where);
 }
-inline hob::task<> accept_into(const hob::tcp_listener& listener, hob::tcp_stream& accepted) {
-    accepted = co_await listener.accept();
-}
 
 inline hob::task<> connect_pair(const hob::tcp_listener& listener, simulated_pair& pair) {
     const auto connecting = hob::create_task(connect_into(listener.local_address(), pair.client));
