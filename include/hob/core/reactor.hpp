@@ -165,13 +165,13 @@ class reactor : public scheduler, public task_owner, private registered_loop {
         do {
             ++turns_;
             if (!inbox_->empty() || has(duty::posts))
-                set(duty::posts, inbox_->drain(ready_, posts_per_turn));
-            frame_pool::give_wanted();
+                take_posts();
             if (!ready_.empty()) [[likely]]
                 run_ready();
             run_urgent();
         } while (!ready_.empty() && !has_duties());
         set_running(nullptr);
+        frame_pool::give_wanted();
         if (!timers_.empty()) {
             fire_timers();
             run_urgent();
@@ -206,6 +206,12 @@ class reactor : public scheduler, public task_owner, private registered_loop {
         if (!single_poll_)
             entry.len |= IORING_POLL_ADD_MULTI;
         entry.user_data = wake_tag;
+    }
+
+    void take_posts() noexcept {
+        set(duty::posts, inbox_->drain(ready_, posts_per_turn));
+        // What came with the posts before is free by now.
+        frame_pool::give_wanted();
     }
 
     /// Runs what is in the queue now, which is not empty; what comes meanwhile waits for the next
