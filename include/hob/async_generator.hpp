@@ -238,7 +238,7 @@ class [[nodiscard("an async generator does nothing until it is asked")]] async_g
     /// Rethrows an exception that leaves the generator, once; it has ended then. Throws
     /// `cancelled_error` if something else stopped it, and `usage_error` if a task waits for it
     /// already, in another loop than the first one's, after a move, and after a `close` that came
-    /// before the first `next`.
+    /// before the first `next`. In a cancelled scope it is stopped before the generator moves.
     [[nodiscard]] auto next() noexcept {
         return detail::deferred<detail::next_operation<T>, async_generator&>(*this);
     }

@@ -222,9 +222,9 @@ template <class T> class race_range_operation final : public race_base {
 
 /// Awaits all of its arguments at once, takes the first that gives a value, and cancels the
 /// others; returns after all of them have ended. Gives a `std::variant` whose `index()` tells who
-/// won, `std::monostate` standing for void; of a handle with a name, a copy of the value. A tie
-/// goes to the lower index; one that finishes without suspending keeps the ones behind it from
-/// starting.
+/// won, `std::monostate` standing for void; of a handle with a name, a copy of the value. Among
+/// those that one event wakes, the lower index wins; one that finishes without suspending keeps the
+/// ones behind it from starting.
 ///
 /// A branch that fails leaves the race; if all do, an `exception_group` with their exceptions is
 /// thrown. Cancelling the awaiting task cancels every branch; a value that was there first is

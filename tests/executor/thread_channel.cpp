@@ -2,11 +2,13 @@
 #include "../catch.hpp"
 #include "support/program.hpp"
 
+#include <hob/current_task.hpp>
 #include <hob/executor/run_on_threads.hpp>
 #include <hob/executor/thread_channel.hpp>
 #include <hob/gather.hpp>
 #include <hob/run.hpp>
 #include <hob/timeout.hpp>
+#include <hob/wait.hpp>
 
 #include <atomic>
 #include <memory>
@@ -210,4 +212,62 @@ TEST_CASE("blocking on a thread_channel where a loop runs is refused", "[thread-
         co_return;
     };
     hob::run(main());
+}
+
+TEST_CASE("what a thread_channel can do at once is done in a cancelled scope, too",
+          "[thread-channel][cancel-ready][to-zero]") {
+    hob::thread_channel<int> channel(2);
+    std::vector<int> received;
+    bool went_on = false;
+    auto receive = [&]() -> hob::task<> {
+        hob::current_task().cancel();
+        received.push_back((co_await channel.receive()).value());
+        co_await channel.send(3);
+        received.push_back((co_await channel.receive()).value());
+        received.push_back((co_await channel.receive()).value());
+        // Empty.
+        static_cast<void>(co_await channel.receive());
+        went_on = true;
+    };
+    auto main = [&]() -> hob::task<> {
+        CHECK(channel.try_send(1));
+        CHECK(channel.try_send(2));
+        const auto task = hob::create_task(receive());
+        const std::vector<hob::task_handle<>> alone{task};
+        co_await hob::wait(alone);
+        CHECK(task.cancelled());
+        CHECK(channel.try_send(4));
+        const auto in_no_time = co_await hob::try_timeout(0ms, channel.receive());
+        REQUIRE(in_no_time.has_value());
+        CHECK(*in_no_time == 4);
+        CHECK_FALSE((co_await hob::try_timeout(0ms, channel.receive())).has_value());
+    };
+    test::program().run(main());
+    CHECK(received == std::vector<int>{1, 2, 3});
+    CHECK_FALSE(went_on);
+}
+
+TEST_CASE("the items of a thread_channel need no assignment", "[thread-channel]") {
+    class fixed {
+      public:
+        explicit fixed(int number) : value(number) {}
+        const int value;
+    };
+    hob::thread_channel<fixed> channel(1);
+    CHECK(channel.try_send(fixed(1)));
+    CHECK(channel.try_receive().value().value == 1);
+    int received = 0;
+    auto main = [&]() -> hob::task<> {
+        auto send = [&]() -> hob::task<> {
+            for (const int number : {2, 3, 4}) {
+                fixed next(number);
+                co_await channel.send(next);
+            }
+        };
+        const auto sending = hob::create_task(send());
+        while (received < 9)
+            received += (co_await channel.receive()).value().value;
+    };
+    test::program().run(main());
+    CHECK(received == 9);
 }

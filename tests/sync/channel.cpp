@@ -153,3 +153,25 @@ TEST_CASE("a channel may carry its own ends") {
     }();
     CHECK(watch.expired());
 }
+
+TEST_CASE("an item that goes with its channel may close the end that drops it") {
+    class closer {
+      public:
+        explicit closer(hob::channel_receiver<std::unique_ptr<closer>>& end) : end_(end) {}
+        ~closer() { end_.close(); }
+        closer(const closer&) = delete;
+        closer& operator=(const closer&) = delete;
+
+      private:
+        hob::channel_receiver<std::unique_ptr<closer>>& end_;
+    };
+    auto [sender, receiver] = hob::channel<std::unique_ptr<closer>>(4);
+    CHECK(sender.try_send(std::make_unique<closer>(receiver)));
+    const bool is_sender_first = GENERATE(false, true);
+    if (is_sender_first)
+        sender.close();
+    receiver.close();
+    CHECK_FALSE(receiver);
+    if (!is_sender_first)
+        CHECK(sender.is_closed());
+}

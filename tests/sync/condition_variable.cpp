@@ -5,7 +5,9 @@
 
 #include <hob/sync/condition_variable.hpp>
 #include <hob/timeout.hpp>
+#include <hob/wait.hpp>
 
+#include <memory>
 #include <stdexcept>
 #include <string>
 #include <vector>
@@ -248,6 +250,40 @@ TEST_CASE("waiting and notifying without the mutex is an error", "[cond-pred]") 
         CHECK_THROWS_AS(co_await state.changed.wait(wrong), hob::usage_error);
         const auto always = [] { return true; };
         CHECK_THROWS_AS(co_await state.changed.wait(wrong, always), hob::usage_error);
+    };
+    program.run(main());
+}
+
+TEST_CASE("a condition variable may go when nobody waits for its notifies any more",
+          "[cond-reacquire]") {
+    test::program program;
+    hob::mutex mutex;
+    auto condition = std::make_unique<hob::condition_variable>(mutex);
+    int went_on = 0;
+    auto wait = [&]() -> hob::task<> {
+        auto guard = co_await mutex.lock();
+        co_await condition->wait(guard);
+        ++went_on;
+    };
+    auto main = [&]() -> hob::task<> {
+        const auto cancelled = hob::create_task(wait());
+        const auto notified = hob::create_task(wait());
+        co_await test::settle();
+        {
+            const auto guard = co_await mutex.lock();
+            condition->notify_all();
+            condition.reset();
+            co_await test::settle();
+            CHECK_THAT(hob::event_loop::current().dump(),
+                       test::contains("mutex of a condition variable (2 waiting)"));
+            cancelled.cancel();
+            co_await test::settle();
+        }
+        const std::vector<hob::task_handle<>> both{cancelled, notified};
+        co_await hob::wait(both);
+        CHECK(cancelled.cancelled());
+        CHECK(went_on == 1);
+        CHECK_FALSE(mutex.is_locked());
     };
     program.run(main());
 }

@@ -416,3 +416,25 @@ TEST_CASE("items may be move-only, aggregates, or made on the way in", "[q-fifo]
     };
     program.run(main());
 }
+
+TEST_CASE("making an item may use the queue that it is for", "[q-cap]") {
+    class item {
+      public:
+        explicit item(std::string word) : text(std::move(word)) {}
+        item(hob::queue<item>& queue, int count) : text("outer") {
+            while (count-- != 0)
+                CHECK(queue.try_put(item("inner")));
+        }
+        explicit item(const std::function<item()>& make) : item(make()) {}
+        std::string text;
+    };
+    hob::queue<item> queue(16);
+    const int inner = GENERATE(15, 16);
+    const std::function<item()> make = [&] { return item(queue, inner); };
+    CHECK(queue.try_put(make) == (inner == 15));
+    CHECK(queue.size() == 16);
+    int found = 0;
+    while (const auto each = queue.try_get())
+        found += each->text == "inner";
+    CHECK(found == inner);
+}

@@ -82,23 +82,22 @@ class waiting_task : public operation, public ready_callback, public thread_chan
     template <class AtOnce>
     bool wait_unless(promise_base& waiter, intrusive_list<thread_channel_waiter<T>>& line,
                      AtOnce&& at_once) {
-        if (!begin(waiter))
+        const bool may_go_on = scheduler::here().spend_budget();
+        if (!may_go_on && !begin(waiter))
             return true;
-        const bool is_budget_left = scheduler::here().spend_budget();
         {
             const std::lock_guard lock(channel_.mutex_);
             if (!at_once()) {
+                if (may_go_on && !begin(waiter))
+                    return true;
                 loop_ = reactor::here().expect_post();
                 line.push_back(*this);
                 return true;
             }
         }
-        if (is_budget_left) {
-            waiter.owner().resume_running();
-            return false;
-        }
-        complete();
-        return true;
+        if (!may_go_on)
+            complete();
+        return !may_go_on;
     }
 
   private:
@@ -162,7 +161,8 @@ template <class T> class thread_receive final : public waiting_task<T> {
 /// with 0, a send waits until its item has been received. Must outlive whoever uses it. `T` can be
 /// moved without an exception.
 template <class T> class thread_channel {
-    static_assert(std::is_nothrow_move_constructible_v<T>,
+    static_assert(std::is_object_v<T> && !std::is_const_v<T> &&
+                      std::is_nothrow_move_constructible_v<T> && std::is_nothrow_destructible_v<T>,
                   "hob: the items of a thread_channel must be movable without exceptions");
 
   public:
@@ -266,39 +266,43 @@ template <class T> class thread_channel {
         }
         if (!receivers_.empty()) {
             waiter& receiver = receivers_.pop_front();
-            receiver.item = std::move(sender.item);
+            move(sender.item, receiver.item);
             receiver.wake();
             return true;
         }
         if (count_ == items_.size())
             return false;
-        put(std::move(sender.item));
+        put(sender.item);
         return true;
     }
     [[nodiscard]] bool receive_at_once(waiter& receiver) noexcept {
         if (count_ != 0) {
-            receiver.item = std::move(items_[first_]);
-            items_[first_].reset();
+            move(items_[first_], receiver.item);
             first_ = (first_ + 1) % items_.size();
             --count_;
             if (!senders_.empty()) {
                 waiter& sender = senders_.pop_front();
-                put(std::move(sender.item));
+                put(sender.item);
                 sender.wake();
             }
             return true;
         }
         if (!senders_.empty()) {
             waiter& sender = senders_.pop_front();
-            receiver.item = std::move(sender.item);
+            move(sender.item, receiver.item);
             sender.wake();
             return true;
         }
         return closed_;
     }
-    void put(std::optional<T> item) noexcept {
-        items_[(first_ + count_) % items_.size()] = std::move(item);
+    void put(std::optional<T>& item) noexcept {
+        move(item, items_[(first_ + count_) % items_.size()]);
         ++count_;
+    }
+    /// Into an empty place, without the assignment that `T` may not have.
+    static void move(std::optional<T>& from, std::optional<T>& to) noexcept {
+        to.emplace(std::move(*from));
+        from.reset();
     }
 
     std::mutex mutex_;

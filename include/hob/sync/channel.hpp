@@ -42,9 +42,12 @@ template <class T> class channel_state {
     class senders {
       public:
         static void add(channel_state& state) noexcept { ++state.senders_; }
-        static void drop(channel_state& state) {
+        /// Throws where those who wait cannot be woken.
+        static void prepare_drop(channel_state& state) {
             if (state.senders_ == 1)
                 state.exchange_.close();
+        }
+        static void drop(channel_state& state) noexcept {
             --state.senders_;
             state.destroy_if_unused();
         }
@@ -53,13 +56,13 @@ template <class T> class channel_state {
     class receivers {
       public:
         static void add(channel_state& state) noexcept { ++state.receivers_; }
-        static void drop(channel_state& state) {
-            if (state.receivers_ != 1) {
-                --state.receivers_;
+        static void prepare_drop(channel_state& state) {
+            if (state.receivers_ == 1)
+                state.exchange_.close();
+        }
+        static void drop(channel_state& state) noexcept {
+            if (--state.receivers_ != 0)
                 return;
-            }
-            state.exchange_.close();
-            --state.receivers_;
             // Destroyed last: an item may hold an end of this channel.
             const fifo_buffer<T> dropped = state.exchange_.take_all();
             state.destroy_if_unused();
@@ -90,10 +93,11 @@ template <class T, class Count> class channel_end {
     /// Drops this end early. Throws `usage_error` if it is the last one of its kind and the waiting
     /// tasks belong to another loop; dropping it there ends the process.
     void close() {
-        if (state_ != nullptr) {
-            Count::drop(*state_);
-            state_ = nullptr;
-        }
+        if (state_ == nullptr)
+            return;
+        Count::prepare_drop(*state_);
+        // Without a state first: the items that go may close this end.
+        Count::drop(*std::exchange(state_, nullptr));
     }
 
   protected:

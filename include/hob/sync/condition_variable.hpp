@@ -21,8 +21,7 @@ namespace detail {
 /// Stands first in the line of the condition, then, notified or cancelled, in that of the mutex.
 class condition_wait final : public mutex_waiter {
   public:
-    condition_wait(condition_variable& target, mutex_guard& guard) noexcept
-        : condition_(target), guard_(guard) {}
+    inline condition_wait(condition_variable& target, mutex_guard& guard) noexcept;
 
     [[nodiscard]] inline bool await_ready() const;
     template <hob_promise Promise> bool await_suspend(std::coroutine_handle<Promise> awaiting);
@@ -34,7 +33,7 @@ class condition_wait final : public mutex_waiter {
     inline void cancel() noexcept override;
     [[nodiscard]] inline std::string describe() const override;
 
-    condition_variable& condition_;
+    mutex& mutex_;
     mutex_guard& guard_;
     bool notified_ = false;
 };
@@ -50,6 +49,13 @@ class condition_wait final : public mutex_waiter {
 class condition_variable {
   public:
     explicit condition_variable(mutex& protecting) noexcept : mutex_(protecting) {}
+    /// Nobody may be waiting for a notify. Who was notified may still wait for the mutex.
+    ~condition_variable() {
+        mutex_.line_.for_each([this](detail::mutex_waiter& each) {
+            if (each.condition_ == this)
+                each.condition_ = nullptr;
+        });
+    }
     condition_variable(const condition_variable&) = delete;
     condition_variable& operator=(const condition_variable&) = delete;
 
@@ -114,17 +120,22 @@ class condition_variable {
 
 namespace detail {
 
+inline condition_wait::condition_wait(condition_variable& target, mutex_guard& guard) noexcept
+    : mutex_(target.mutex_), guard_(guard) {
+    condition_ = &target;
+}
+
 inline bool condition_wait::await_ready() const {
-    condition_.require_owner(guard_);
-    condition_.mutex_.home_.enter();
+    condition_->require_owner(guard_);
+    mutex_.home_.enter();
     return false;
 }
 
 template <hob_promise Promise>
 bool condition_wait::await_suspend(std::coroutine_handle<Promise> awaiting) {
     if (begin(awaiting.promise())) {
-        condition_.line_.push_back(*this);
-        condition_.mutex_.unlock();
+        condition_->line_.push_back(*this);
+        mutex_.unlock();
     }
     return true;
 }
@@ -133,17 +144,17 @@ inline void condition_wait::cancel() noexcept {
     stops_ = true;
     if (!notified_) {
         intrusive_list<condition_wait>::remove(*this);
-        condition_.mutex_.give_to(*this);
-    } else if (!condition_.line_.empty()) {
+        mutex_.give_to(*this);
+    } else if (condition_ != nullptr && !condition_->line_.empty()) {
         // It keeps its place before the mutex; the notify goes on.
-        condition_.move_to_mutex(condition_.line_.pop_front());
+        condition_->move_to_mutex(condition_->line_.pop_front());
     }
 }
 
 inline std::string condition_wait::describe() const {
     if (notified_ || stops_)
-        return condition_.mutex_.line_.describe("mutex of a condition variable");
-    return condition_.line_.describe("condition variable");
+        return mutex_.line_.describe("mutex of a condition variable");
+    return condition_->line_.describe("condition variable");
 }
 
 } // namespace detail

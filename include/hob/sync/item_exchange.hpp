@@ -281,6 +281,10 @@ template <class T, class Buffer> class item_exchange {
             return false;
         make_room();
         T made(std::forward<U>(item));
+        // What makes it is the user's, and may have used the exchange.
+        if (!can_put())
+            return false;
+        make_room();
         return accept(made);
     }
 

@@ -12,6 +12,7 @@
 
 namespace hob {
 
+class condition_variable;
 class mutex;
 class mutex_guard;
 
@@ -34,6 +35,10 @@ class mutex_waiter : public waiter {
   protected:
     mutex_waiter() = default;
     ~mutex_waiter() = default;
+
+    // For a condition variable, which may be gone before those that it has notified go on.
+    friend class hob::condition_variable;
+    condition_variable* condition_ = nullptr;
 
     /// The waiter is cancelled, and is stopped once it owns the mutex.
     bool stops_ = false;

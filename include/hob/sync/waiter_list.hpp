@@ -102,6 +102,7 @@ template <class Waiter = waiter> class waiter_list {
     [[nodiscard]] bool empty() const noexcept { return list_.empty(); }
     void push_back(Waiter& newcomer) noexcept { list_.push_back(newcomer); }
     Waiter& pop_front() noexcept { return list_.pop_front(); }
+    template <class Visitor> void for_each(Visitor&& visit) { list_.for_each(visit); }
     void wake_all() noexcept {
         while (!empty())
             pop_front().wake();
