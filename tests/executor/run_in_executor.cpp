@@ -314,7 +314,12 @@ TEST_CASE("the end of the process waits for the jobs of the default pool", "[ex-
         return;
     static std::atomic<bool> has_begun = false;
     static std::atomic<bool> is_ending = false;
+    static std::atomic<bool> is_gone = false;
     const auto child = test::in_child([] {
+        struct made_earlier {
+            ~made_earlier() { is_gone = true; }
+        };
+        [[maybe_unused]] static const made_earlier used_by_job{};
         const auto main = []() -> hob::task<> {
             auto job = hob::create_task(hob::to_thread(hob::abandon_on_cancel, [] {
                 has_begun = true;
@@ -322,7 +327,7 @@ TEST_CASE("the end of the process waits for the jobs of the default pool", "[ex-
                     std::this_thread::yield();
                 for (int pause = 0; pause != 10'000; ++pause)
                     std::this_thread::yield();
-                std::fputs("done", stderr);
+                std::fputs(is_gone ? "too late" : "done", stderr);
             }));
             while (!has_begun)
                 co_await hob::yield();

@@ -85,7 +85,9 @@ class frame_pool {
     static_assert(sizeof(free_block) <= smallest_block);
     /// Blocks that move between threads together.
     static constexpr int batch_size = 32;
+    /// So that handing them over takes no turn of a loop noticeably longer.
     static constexpr int batches_at_once = 8;
+    /// Where counting ends.
     static constexpr int most_lacking = 1 << 20;
     static constexpr std::size_t class_count = largest_pooled / granularity + 1;
     using free_lists = std::array<free_block*, class_count>;

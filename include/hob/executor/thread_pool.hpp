@@ -18,8 +18,10 @@
 #include <chrono>
 #include <condition_variable>
 #include <cstddef>
+#include <cstdlib>
 #include <memory>
 #include <mutex>
+#include <new>
 #include <string>
 #include <thread>
 #include <utility>
@@ -298,6 +300,9 @@ class default_pool {
         if (newest != nullptr && newest->pool_.is_of_this_process())
             return newest->pool_;
         auto made = std::make_unique<default_pool>(newest);
+        // Now, so that the jobs end before what was made earlier is destroyed.
+        if (std::atexit(shut_down) != 0)
+            throw std::bad_alloc();
         if (newest_.compare_exchange_strong(newest, made.get()))
             newest = made.release();
         return newest->pool_;
@@ -308,20 +313,17 @@ class default_pool {
   private:
     /// At the end of the process. The pool itself is left where it is: whoever uses it later is
     /// told that it is closed.
-    struct process_end {
-        ~process_end() {
-            default_pool* const newest = newest_.load();
-            if (newest == nullptr || !newest->pool_.is_of_this_process())
-                return;
-            try {
-                newest->pool_.shutdown();
-            } catch (const usage_error&) {
-                // A job ends the process: it cannot wait for itself.
-            }
+    static void shut_down() {
+        default_pool* const newest = newest_.load();
+        if (newest == nullptr || !newest->pool_.is_of_this_process())
+            return;
+        try {
+            newest->pool_.shutdown();
+        } catch (const usage_error&) {
+            // A job ends the process: it cannot wait for itself.
         }
-    };
+    }
     static inline std::atomic<default_pool*> newest_ = nullptr;
-    static inline const process_end at_end_;
 
     thread_pool pool_;
     [[maybe_unused]] default_pool* inherited_; ///< for leak checkers
