@@ -6,6 +6,8 @@
 #include <hob/async_generator.hpp>
 #include <hob/debug/task_dump.hpp>
 #include <hob/finally.hpp>
+#include <hob/sleep.hpp>
+#include <hob/task_group.hpp>
 #include <hob/timeout.hpp>
 
 #include <memory>
@@ -13,6 +15,7 @@
 #include <stdexcept>
 #include <string>
 #include <utility>
+#include <vector>
 
 using namespace std::chrono_literals;
 using test::contains;
@@ -426,4 +429,33 @@ TEST_CASE("a generator whose first value was refused can be closed, and dropped"
     program.run(main());
     program.runner().close();
     CHECK(program.reports.empty());
+}
+
+TEST_CASE("who waits for a generator that the closing loop ends before him has not failed",
+          "[async-gen][run-leftover]") {
+    std::vector<hob::exception_context> reports;
+    hob::async_generator<int> numbers = count_slowly(5);
+    {
+        test::program program;
+        gate go;
+        auto use = [&]() -> hob::task<> {
+            co_await go.wait();
+            static_cast<void>(co_await numbers.next());
+        };
+        auto body = [&](hob::task_group& group) -> hob::task<> {
+            group.start(use());
+            co_await hob::sleep_for(1h);
+        };
+        auto use_in_group = [&]() -> hob::task<> { co_await hob::with_task_group(body); };
+        auto main = [&]() -> hob::task<> {
+            CHECK(co_await numbers.next() == 1);
+            hob::create_task(use_in_group());
+            co_await test::settle();
+            go.open();
+        };
+        program.run(main());
+        program.runner().close();
+        reports = program.reports;
+    }
+    CHECK(reports.empty());
 }

@@ -143,14 +143,20 @@ namespace detail {
     throw std::system_error(error, std::system_category(), what);
 }
 
-[[nodiscard]] inline bool is_fatal(const std::exception_ptr& error) noexcept {
+/// Whether that is an exception of the class `Error`.
+template <class Error> [[nodiscard]] bool holds(const std::exception_ptr& exception) noexcept {
+    if (!exception)
+        return false;
     try {
-        std::rethrow_exception(error);
-    } catch (const fatal_error&) {
+        std::rethrow_exception(exception);
+    } catch (const Error&) {
         return true;
     } catch (...) {
         return false;
     }
+}
+[[nodiscard]] inline bool is_fatal(const std::exception_ptr& error) noexcept {
+    return holds<fatal_error>(error);
 }
 
 } // namespace detail

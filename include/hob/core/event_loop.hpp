@@ -323,7 +323,9 @@ class event_loop final : private detail::reactor {
             tell_failures();
             return;
         }
+        cancelling_all_ = true;
         cancel_all_tasks();
+        cancelling_all_ = false;
         const running_guard guard(*this);
         flush();
         get_inbox()->close(ready_);
@@ -354,6 +356,9 @@ class event_loop final : private detail::reactor {
     // detail::scheduler
     void report(const char* what, detail::scope* where, std::exception_ptr error,
                 const detail::exception_trace* origin) noexcept override {
+        // Who awaits a task may learn of its end before his own comes: that is no error then.
+        if (cancelling_all_ && detail::holds<cancelled_error>(error))
+            return;
         try {
             exception_context context;
             context.message = what;
@@ -431,6 +436,7 @@ class event_loop final : private detail::reactor {
     bool stopping_ = false;
     bool running_loop_ = false;
     bool closed_ = false;
+    bool cancelling_all_ = false; ///< because it closes
 };
 
 } // namespace hob
