@@ -356,7 +356,8 @@ class event_loop final : private detail::reactor {
     // detail::scheduler
     void report(const char* what, detail::scope* where, std::exception_ptr error,
                 const detail::exception_trace* origin) noexcept override {
-        // Who awaits a task may learn of its end before his own comes: that is no error then.
+        // A task may learn of the end of another one, which it awaits, before its own comes: that
+        // is no error.
         if (cancelling_all_ && detail::holds<cancelled_error>(error))
             return;
         try {
