@@ -18,6 +18,7 @@
 #include <memory>
 #include <source_location>
 #include <thread>
+#include <utility>
 
 using namespace std::chrono_literals;
 using test::contains;
@@ -734,4 +735,69 @@ TEST_CASE("a process that leaves with operations under way ends", "[exit-hang]")
         CHECK(child.code == 3);
     else
         CHECK(child.signal == SIGKILL);
+}
+
+TEST_CASE("what is destroyed when a loop closes may start tasks, which end with the loop",
+          "[run-leftover][never-awaited]") {
+    const bool is_eager = GENERATE(false, true);
+    const bool is_timed = GENERATE(false, true);
+    const auto alive = std::make_shared<int>();
+    auto sleep = [](std::shared_ptr<int>) -> hob::task<> { co_await hob::sleep_for(1h); };
+    class starter {
+      public:
+        explicit starter(std::function<void()> start) : start_(std::move(start)) {}
+        starter(starter&& other) noexcept : start_(std::exchange(other.start_, nullptr)) {}
+        starter& operator=(starter&&) = delete;
+        ~starter() {
+            if (start_)
+                start_();
+        }
+
+      private:
+        std::function<void()> start_;
+    };
+    {
+        test::program program;
+        const auto start = [&] {
+            if (is_eager)
+                hob::create_task(sleep(alive), hob::eager);
+            else
+                hob::create_task(sleep(alive));
+        };
+        auto main = [&]() -> hob::task<> {
+            loop().call_later(1h, [] {});
+            if (is_timed)
+                loop().call_later(1h, [kept = starter(start)] {});
+            else
+                loop().call_soon([kept = starter(start)] {});
+            loop().call_later(1h, [] {});
+            co_return;
+        };
+        program.run(main());
+        program.runner().close();
+        CHECK(alive.use_count() == 1);
+    }
+    CHECK(alive.use_count() == 1);
+}
+
+TEST_CASE("a task that is started by the last report of a closing loop ends with it",
+          "[run-leftover][never-awaited]") {
+    const auto alive = std::make_shared<int>();
+    auto sleep = [](std::shared_ptr<int>) -> hob::task<> { co_await hob::sleep_for(1h); };
+    int reports = 0;
+    hob::task_handle<int> kept;
+    {
+        hob::runner runner;
+        runner.loop().set_exception_handler([&](const hob::exception_context&) {
+            ++reports;
+            hob::create_task(sleep(alive), hob::eager);
+        });
+        auto main = [&]() -> hob::task<> {
+            kept = hob::create_task(test::failure_now("x"));
+            co_await test::settle();
+        };
+        runner.run(main());
+    }
+    CHECK(reports == 1);
+    CHECK(alive.use_count() == 1);
 }

@@ -277,3 +277,19 @@ TEST_CASE("eight threads ask one loop for tasks", "[rct]") {
     });
     CHECK(sum == 8L * 500 * 499 / 2);
 }
+
+TEST_CASE("a task that its loop's closing overtakes was not forgotten by anybody", "[rct]") {
+    hob::runner_options options;
+    options.debug = true;
+    test::program program(options);
+    std::optional<hob::threadsafe_future<int>> future;
+    auto main = [&]() -> hob::task<> {
+        future = hob::run_coroutine_threadsafe(hob::event_loop::current().get_handle(),
+                                               test::value_now(1));
+        co_return;
+    };
+    program.run(main());
+    program.runner().close();
+    CHECK_THROWS_AS(future->get(), hob::loop_closed_error);
+    CHECK(program.reports.empty());
+}

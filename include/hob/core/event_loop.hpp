@@ -284,8 +284,14 @@ class event_loop final : private detail::reactor {
             throw wrong_thread_error();
     }
 
-    /// Cancels every task and runs until all have ended.
-    void cancel_all_tasks() noexcept {
+    /// Cancels every task and runs until all have ended. Returns false if some cannot be stopped.
+    bool cancel_all_tasks() noexcept {
+        cancelling_all_ = true;
+        const bool ended = run_cancelled_tasks();
+        cancelling_all_ = false;
+        return ended;
+    }
+    bool run_cancelled_tasks() noexcept {
         const running_guard guard(*this);
         // Again before it sleeps: a task may have started another one while it was being stopped.
         const auto cancel_each = [this] {
@@ -304,7 +310,7 @@ class event_loop final : private detail::reactor {
                      nullptr,
                      {},
                      dump()});
-                return;
+                return false;
             }
             if (fatal_) {
                 report("an exception ended a task while its loop was closing", nullptr,
@@ -312,6 +318,7 @@ class event_loop final : private detail::reactor {
                 set(duty::leave, false);
             }
         }
+        return true;
     }
 
     void shut_down() noexcept {
@@ -323,24 +330,39 @@ class event_loop final : private detail::reactor {
             tell_failures();
             return;
         }
-        cancelling_all_ = true;
-        cancel_all_tasks();
-        cancelling_all_ = false;
+        bool all_ended = cancel_all_tasks();
         const running_guard guard(*this);
         flush();
-        get_inbox()->close(ready_);
-        while (!ready_.empty()) {
-            detail::ready_node& node = ready_.pop();
-            if (node.is_callback())
-                static_cast<detail::ready_callback&>(node).discard();
+        take_posts();
+        // What is destroyed here, and the exception handler, may start tasks. They are ended before
+        // the next one goes: only without tasks is all that is ready or timed a call.
+        while (discard_next()) {
+            if (all_ended && !tasks().empty())
+                all_ended = cancel_all_tasks();
         }
-        while (!timers().empty())
-            static_cast<detail::scheduled_call&>(
-                static_cast<detail::timed_operation&>(timers().pop()))
-                .discard();
+        get_inbox()->close(ready_);
+        while (!ready_.empty())
+            discard(ready_.pop());
         // What was destroyed may have closed descriptors.
         flush();
         tell_failures();
+    }
+    /// Returns false if there was nothing any more.
+    bool discard_next() noexcept {
+        if (!ready_.empty())
+            discard(ready_.pop());
+        else if (!timers().empty())
+            discard(static_cast<detail::scheduled_call&>(
+                static_cast<detail::timed_operation&>(timers().pop())));
+        else if (!failed_tasks().empty())
+            failed_tasks().pop_front().tell_failure();
+        else
+            return false;
+        return true;
+    }
+    static void discard(detail::ready_node& node) noexcept {
+        if (node.is_callback())
+            static_cast<detail::ready_callback&>(node).discard();
     }
 
     /// Reports the exceptions that handles could have retrieved; in a forked child, where they are

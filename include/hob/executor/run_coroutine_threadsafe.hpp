@@ -138,6 +138,10 @@ template <class T> class remote_start {
   public:
     remote_start(task<T> work, remote_end<T> end) noexcept
         : work_(std::move(work)), end_(std::move(end)) {}
+    remote_start(remote_start&&) noexcept = default;
+    remote_start& operator=(remote_start&&) = delete;
+    /// The loop may close first, of which the future tells: nobody has forgotten the task.
+    ~remote_start() { work_.discard(); }
 
     void operator()() {
         remote_task<T>& remote = end_.remote();
