@@ -40,8 +40,11 @@ task<std::vector<T>> run_map_limited(std::size_t limit, Range range, Function fu
     co_await std::move(all);
     std::vector<T> values;
     values.reserve(places.size());
-    for (std::optional<T>& each : places)
+    for (std::optional<T>& each : places) {
+        if (!each)
+            throw cancelled_error("an element of map_limited");
         values.push_back(*std::move(each));
+    }
     co_return values;
 }
 
@@ -53,7 +56,8 @@ task<std::vector<T>> run_map_limited(std::size_t limit, Range range, Function fu
 ///     auto fetch_one = [&](const std::string& url) { return fetch(url); };
 ///     const std::vector<page> pages = co_await hob::map_limited(10, urls, fetch_one);
 ///
-/// Throws `std::bad_alloc` in addition.
+/// Throws `std::bad_alloc` in addition, and `cancelled_error` if the task of an element was
+/// cancelled on its own.
 template <std::ranges::input_range Range, class Function>
     requires(
         detail::taskable<std::invoke_result_t<Function&, std::ranges::range_reference_t<Range>>> &&

@@ -40,15 +40,15 @@ template <class T> class planned_attempt {
 template <class T>
 task<T> staggered_attempt(planned_attempt<T> attempt, attempt_state* previous, attempt_state& own,
                           std::chrono::nanoseconds delay) {
-    if (previous != nullptr) {
-        auto start = previous->started.wait();
-        co_await start;
-        auto failure = try_timeout(delay, previous->failed.wait());
-        [[maybe_unused]] const auto failed = co_await std::move(failure);
-    }
-    own.started.set();
-    task<T> work = attempt.take();
     try {
+        if (previous != nullptr) {
+            auto start = previous->started.wait();
+            co_await start;
+            auto failure = try_timeout(delay, previous->failed.wait());
+            [[maybe_unused]] const auto failed = co_await std::move(failure);
+        }
+        own.started.set();
+        task<T> work = attempt.take();
         if constexpr (std::is_void_v<T>) {
             co_await std::move(work);
         } else {
@@ -56,6 +56,8 @@ task<T> staggered_attempt(planned_attempt<T> attempt, attempt_state* previous, a
             co_return static_cast<T&&>(value);
         }
     } catch (...) {
+        // Memory may have been lacking before it started.
+        own.started.set();
         own.failed.set();
         throw;
     }

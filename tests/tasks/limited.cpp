@@ -3,6 +3,7 @@
 #include "support/loops.hpp"
 #include "support/program.hpp"
 
+#include <hob/current_task.hpp>
 #include <hob/executor/run_in_executor.hpp>
 #include <hob/for_each_limited.hpp>
 #include <hob/map_limited.hpp>
@@ -92,12 +93,18 @@ TEST_CASE("an attempt whose turn does not come was not forgotten", "[staggered][
 
 TEST_CASE("attempts that win in one turn leave one winner", "[staggered]") {
     gate open;
+    int waiting = 0;
     test::program program(test::any_loop());
+    auto wait = [&]() -> hob::task<int> {
+        if (++waiting == 3)
+            hob::event_loop::current().call_soon([&] { open.open(); });
+        co_await open.wait();
+        co_return 0;
+    };
     auto main = [&]() -> hob::task<> {
         std::vector<hob::task<int>> attempts;
         for (int number = 0; number != 3; ++number)
-            attempts.push_back(test::value_after(open, number));
-        hob::event_loop::current().call_later(2ms, [&] { open.open(); });
+            attempts.push_back(wait());
         const auto winner = co_await hob::staggered_race(0ms, std::move(attempts));
         CHECK(winner.index == 0);
     };
@@ -408,4 +415,33 @@ TEST_CASE("a limit may be the largest number", "[limited]") {
         CHECK(sum == 6);
     };
     program.run(main());
+}
+
+TEST_CASE("map_limited has no value for an element that is cancelled on its own", "[limited]") {
+    test::program program;
+    hob::any_task_handle second;
+    auto name = [&](int element) -> hob::task<std::string> {
+        if (element == 2)
+            second = hob::current_task();
+        co_await test::settle();
+        co_return std::string(40, 'x');
+    };
+    auto cancel_second = [&]() -> hob::task<> {
+        co_await hob::yield();
+        second.cancel();
+    };
+    auto main = [&]() -> hob::task<> {
+        const std::vector<int> elements{1, 2, 3};
+        const auto cancelling = hob::create_task(cancel_second());
+        bool was_told = false;
+        try {
+            co_await hob::map_limited(3, elements, name);
+        } catch (const hob::cancelled_error&) {
+            was_told = true;
+        }
+        CHECK(was_told);
+        co_await cancelling;
+    };
+    program.run(main());
+    second = {};
 }
