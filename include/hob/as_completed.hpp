@@ -24,32 +24,31 @@ template <class T> class completion_sequence {
     class next_operation;
 
   public:
-    completion_sequence(std::vector<task_handle<T>> handles, std::chrono::nanoseconds limit,
-                        bool owns_tasks)
-        : deadline_(detail::saturating_add(detail::reactor::current().now(), limit)),
-          owns_tasks_(owns_tasks) {
-        ended_.reserve(handles.size());
+    completion_sequence(std::vector<task_handle<T>> handles, std::chrono::nanoseconds limit)
+        : completion_sequence(handles.size(), limit, false) {
         for (task_handle<T>& each : handles) {
-            const bool is_done = each.record().is_done();
-            watch& added = watches_.emplace_back(*this, std::move(each));
-            if (is_done)
-                ended_.push_back(&added);
+            if (!each.record().is_done() && &each.record().home() != &detail::scheduler::here())
+                throw usage_error("a task was awaited in another loop than its own");
+            make_watch().watch_over(std::move(each));
         }
-        // Nothing throws any more, so nothing is left watching.
-        for (watch& each : watches_)
-            if (!each.handle.done())
-                each.handle.record().add_watcher(each);
+    }
+    completion_sequence(std::vector<task<T>> tasks, std::chrono::nanoseconds limit)
+        : completion_sequence(tasks.size(), limit, true) {
+        for (task<T>& each : tasks) {
+            watch& added = make_watch();
+            added.watch_over(create_task(std::move(each)));
+        }
     }
     completion_sequence(const completion_sequence&) = delete;
     completion_sequence& operator=(const completion_sequence&) = delete;
     ~completion_sequence() {
         detail::check(waiting_.empty(), "an as_completed was destroyed while a task waits for it");
-        for (watch& each : watches_) {
-            if (each.is_linked())
+        for (watch& each : watches_)
+            if (each.is_linked()) {
                 each.handle.record().remove_watcher(each);
-            if (owns_tasks_ && !each.handle.done())
-                each.handle.record().cancel(each.handle.record().home());
-        }
+                if (owns_tasks_)
+                    each.handle.record().cancel(each.handle.record().home());
+            }
     }
 
     /// How many tasks `next` has yet to give.
@@ -66,8 +65,14 @@ template <class T> class completion_sequence {
   private:
     class watch final : public detail::task_watcher {
       public:
-        watch(completion_sequence& owner, task_handle<T>&& watched) noexcept
-            : handle(std::move(watched)), owner_(owner) {}
+        explicit watch(completion_sequence& owner) noexcept : owner_(owner) {}
+        void watch_over(task_handle<T> watched) noexcept {
+            handle = std::move(watched);
+            if (handle.done())
+                owner_.one_ended(*this);
+            else
+                handle.record().add_watcher(*this);
+        }
         void task_ended() noexcept override { owner_.one_ended(*this); }
         task_handle<T> handle;
 
@@ -142,6 +147,14 @@ template <class T> class completion_sequence {
         bool timed_out_ = false;
     };
 
+    // The others delegate to it, so that the destructor undoes what they have begun if they throw.
+    completion_sequence(std::size_t count, std::chrono::nanoseconds limit, bool owns_tasks)
+        : deadline_(detail::saturating_add(detail::reactor::current().now(), limit)),
+          owns_tasks_(owns_tasks) {
+        ended_.reserve(count);
+    }
+    watch& make_watch() { return watches_.emplace_back(*this); }
+
     /// An ended task is there, or none will come.
     [[nodiscard]] bool has_next() const noexcept {
         return given_ != ended_.size() || given_ == watches_.size();
@@ -171,14 +184,14 @@ template <class T> class completion_sequence {
 ///         show(co_await *page);
 ///
 /// The tasks are neither owned nor cancelled. `limit` counts from this call, for all of them
-/// together. Throws `no_running_loop_error`, `usage_error` for an empty handle, `std::bad_alloc`.
+/// together. Throws `no_running_loop_error`, `usage_error` for an empty handle and a task of
+/// another loop, `std::bad_alloc`.
 template <class T, class Rep = std::int64_t, class Period = std::nano>
 [[nodiscard]] completion_sequence<T>
 as_completed(std::vector<task_handle<T>> handles,
              std::chrono::duration<Rep, Period> limit = std::chrono::nanoseconds::max()) {
     return completion_sequence<T>(
-        std::move(handles), detail::deadline_after(detail::time_point(), limit).time_since_epoch(),
-        false);
+        std::move(handles), detail::deadline_after(detail::time_point(), limit).time_since_epoch());
 }
 
 /// The same for tasks that are not running yet: starts them all, and cancels those that have not
@@ -189,13 +202,8 @@ as_completed(std::vector<task<T>> tasks,
              std::chrono::duration<Rep, Period> limit = std::chrono::nanoseconds::max()) {
     for (const task<T>& each : tasks)
         detail::require_root(each);
-    std::vector<task_handle<T>> handles;
-    handles.reserve(tasks.size());
-    for (task<T>& each : tasks)
-        handles.push_back(create_task(std::move(each)));
     return completion_sequence<T>(
-        std::move(handles), detail::deadline_after(detail::time_point(), limit).time_since_epoch(),
-        true);
+        std::move(tasks), detail::deadline_after(detail::time_point(), limit).time_since_epoch());
 }
 
 } // namespace hob

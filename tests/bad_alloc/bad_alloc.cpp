@@ -476,3 +476,66 @@ TEST_CASE("bad_alloc at any allocation of a runner", "[bad-alloc]") {
     }
     CHECK(open_descriptors() == descriptors);
 }
+TEST_CASE("an attempt that lacks the memory to wait for its turn keeps no later one waiting",
+          "[bad-alloc]") {
+    auto fail_later = [](int turns) -> hob::task<int> {
+        co_await test::settle(turns);
+        throw std::runtime_error("x");
+        co_return 0;
+    };
+    auto race = [&]() -> hob::task<int> {
+        std::vector<hob::task<int>> attempts;
+        attempts.push_back(fail_later(3));
+        attempts.push_back(fail_later(1));
+        attempts.push_back(test::value_now(3));
+        auto racing = hob::staggered_race(1h, std::move(attempts));
+        const auto winner = co_await std::move(racing);
+        co_return winner.value;
+    };
+    bool failed = true;
+    for (long number = 0; failed; ++number) {
+        INFO("the allocation that failed: " << number);
+        REQUIRE(number < 1000);
+        test::program program;
+        auto armed = [&]() -> hob::task<int> {
+            until_failure = number;
+            co_return co_await race();
+        };
+        bool is_stuck = false;
+        try {
+            const int value = program.run(armed());
+            CHECK(value == 3);
+        } catch (const hob::deadlock_error&) {
+            is_stuck = true;
+        } catch (const std::exception&) {
+        }
+        failed = until_failure == disarmed;
+        until_failure = disarmed;
+        CHECK_FALSE(is_stuck);
+    }
+}
+TEST_CASE("as_completed that lacks memory leaves no task of its own running", "[bad-alloc]") {
+    bool failed = true;
+    for (long number = 0; failed; ++number) {
+        INFO("the allocation that failed: " << number);
+        REQUIRE(number < 1000);
+        stage s;
+        test::program program;
+        auto main = [&]() -> hob::task<> {
+            std::vector<hob::task<>> tasks;
+            tasks.push_back(wait(counted(s.alive), s.never));
+            tasks.push_back(wait(counted(s.alive), s.never));
+            until_failure = number;
+            try {
+                auto ended = hob::as_completed(std::move(tasks));
+            } catch (const std::bad_alloc&) {
+            }
+            failed = until_failure == disarmed;
+            until_failure = disarmed;
+            tasks.clear();
+            co_await test::settle();
+            CHECK(s.alive == 0);
+        };
+        program.run(main());
+    }
+}

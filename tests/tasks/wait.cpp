@@ -481,3 +481,21 @@ TEST_CASE("a wait for very many tasks looks at each of them once", "[wait]") {
     };
     program.run(main());
 }
+
+TEST_CASE("as_completed takes no task of another loop", "[as-completed][wrong-thread]") {
+    test::program program;
+    gate never;
+    hob::task_handle<int> foreign;
+    auto make = [&]() -> hob::task<> {
+        foreign = hob::create_task(test::value_after(never, 1));
+        co_return;
+    };
+    program.run(make());
+    auto take = [&]() -> hob::task<> {
+        const std::vector<hob::task_handle<int>> handles{foreign};
+        CHECK_THROWS_AS(hob::as_completed(handles), hob::usage_error);
+        co_return;
+    };
+    test::program().run(take());
+    program.runner().close();
+}
