@@ -55,6 +55,22 @@ TEST_CASE("a dump as JSON names every task, its parent and whom it joins", "[dum
     program.run(main());
 }
 
+TEST_CASE("a dump as JSON is UTF-8, whatever a task is called", "[dump-json]") {
+    gate open;
+    test::program program(test::any_loop());
+    auto main = [&]() -> hob::task<> {
+        const auto named = hob::create_task(test::value_after(open, 1));
+        named.set_name("caf\xc3\xa9 \xff latin \xe9");
+        co_await test::settle();
+        const std::string text = hob::dump_tasks(hob::dump_format::json);
+        CHECK_THAT(text, contains("\"caf\xc3\xa9 \xef\xbf\xbd latin \xef\xbf\xbd\""));
+        CHECK(read_as_json(text) == "ok");
+        open.open();
+        co_await named;
+    };
+    program.run(main());
+}
+
 TEST_CASE("a dump as a graph has owned and joined edges", "[dump-dot]") {
     gate open;
     test::program program(test::any_loop());

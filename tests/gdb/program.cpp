@@ -58,7 +58,7 @@ hob::task<> stand_still() {
     start(gather_range(event), "ranger");
     start(lead_group(), "leader");
     start(spin(), "spinner");
-    hob::create_task(event.wait()).set_name("waiter");
+    hob::create_task(event.wait()).set_name("waiter \xff");
     co_await hob::yield();
     co_await hob::yield();
     start(sleep_below(0), "newborn");

@@ -3,7 +3,9 @@
 #pragma once
 
 #include <hob/core/task_tree.hpp>
+#include <hob/core/utf8.hpp>
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <cstdio>
@@ -162,22 +164,27 @@ class task_graph {
     [[nodiscard]] static std::string id_or_null(std::size_t id) {
         return id == no_parent ? "null" : std::to_string(id);
     }
-    /// A string of JSON, and of Graphviz.
+    /// A string of JSON, and of Graphviz. Both are UTF-8: a byte that is not becomes U+FFFD.
     [[nodiscard]] static std::string quoted(std::string_view raw) {
         std::string text = "\"";
-        for (const char each : raw) {
-            if (each == '"' || each == '\\') {
+        while (!raw.empty()) {
+            const std::size_t length = utf8_length(raw);
+            const char first = raw.front();
+            if (length == 0) {
+                text += "\xef\xbf\xbd";
+            } else if (first == '"' || first == '\\') {
                 text += '\\';
-                text += each;
-            } else if (each == '\n') {
+                text += first;
+            } else if (first == '\n') {
                 text += "\\n";
-            } else if (static_cast<unsigned char>(each) < 0x20) {
+            } else if (static_cast<unsigned char>(first) < 0x20) {
                 char code[8];
-                std::snprintf(code, sizeof code, "\\u%04x", static_cast<unsigned>(each));
+                std::snprintf(code, sizeof code, "\\u%04x", static_cast<unsigned>(first));
                 text += code;
             } else {
-                text += each;
+                text += raw.substr(0, length);
             }
+            raw.remove_prefix(std::max<std::size_t>(length, 1));
         }
         return text + "\"";
     }
