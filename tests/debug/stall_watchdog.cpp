@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <condition_variable>
 #include <mutex>
 #include <stdexcept>
@@ -45,6 +46,17 @@ class report_box {
     std::condition_variable arrived_;
     std::vector<hob::stall_report> reports_;
 };
+
+/// Takes a capture as many calls deeper.
+int take_below(hob::detail::stall_capture& capture, int calls) {
+    // A compiler would make a loop of a call that it knows.
+    int (*volatile deeper)(hob::detail::stall_capture&, int) = take_below;
+    if (calls == 0)
+        capture.take();
+    else
+        calls += deeper(capture, calls - 1);
+    return calls;
+}
 
 } // namespace
 
@@ -92,6 +104,47 @@ TEST_CASE("each stall is reported once, also one of a callback", "[watchdog]") {
     REQUIRE(reports.size() == 1);
     CHECK(reports[0].task.empty());
     CHECK(reports[0].async_stack.empty());
+}
+
+TEST_CASE("stalls that nothing orders but the watchdog are reported one after the other",
+          "[watchdog][tsan]") {
+    constexpr int stalls = 3;
+    std::atomic<int> reports = 0;
+    std::string names;
+    test::program program;
+    auto block_until = [&](int count) -> hob::task<> {
+        // A lock would order the reports with the steps, and hide a race of the watchdog.
+        while (reports.load(std::memory_order_relaxed) < count)
+            std::this_thread::yield();
+        co_return;
+    };
+    auto main = [&]() -> hob::task<> {
+        const hob::stall_watchdog watchdog(2ms, [&](const hob::stall_report& report) {
+            names += report.task + " ";
+            reports.fetch_add(1, std::memory_order_relaxed);
+        });
+        for (int count = 1; count <= stalls; ++count) {
+            const auto task = hob::create_task(block_until(count));
+            task.set_name(std::to_string(count));
+            co_await task;
+        }
+    };
+    program.run(main());
+    CHECK_THAT(names, contains("1 2 3 "));
+}
+
+TEST_CASE("a signal that comes too late leaves an answer that is being read alone", "[watchdog]") {
+    hob::detail::stall_capture capture;
+    capture.ask();
+    capture.take();
+    REQUIRE(capture.wait());
+    const std::string first = capture.native_stack();
+    take_below(capture, 3);
+    CHECK(capture.native_stack() == first);
+    capture.ask();
+    take_below(capture, 3);
+    REQUIRE(capture.wait());
+    CHECK(capture.native_stack() != first);
 }
 
 TEST_CASE("a loop that sleeps is not taken for blocked", "[watchdog]") {

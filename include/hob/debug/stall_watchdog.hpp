@@ -60,6 +60,10 @@ class stall_capture {
 
     /// In the signal handler.
     void take() noexcept {
+        const std::uint32_t request = asked_.load(std::memory_order_acquire);
+        // A second signal may come late, while the watching thread reads the answer to the first.
+        if (answered_.load(std::memory_order_relaxed) == request)
+            return;
         const int saved = errno;
         native_count_ = ::backtrace(native_.data(), static_cast<int>(native_.size()));
         async_count_ = 0;
@@ -71,24 +75,24 @@ class stall_capture {
             for (const scope* each = &running->owner(); each != nullptr; each = each->parent())
                 add_frames(each == &running->owner() ? running : each->leaf());
         }
+        answered_.store(request, std::memory_order_release);
         ::sem_post(&taken_);
         errno = saved;
     }
-    /// On the watching thread, before it asks: an answer that came too late is none.
-    void forget() noexcept {
-        while (::sem_trywait(&taken_) == 0) {
-        }
+    /// On the watching thread, before each signal.
+    void ask() noexcept {
+        asked_.store(asked_.load(std::memory_order_relaxed) + 1, std::memory_order_release);
     }
     /// On the watching thread. Returns false if the blocked one has not answered in a second.
     [[nodiscard]] bool wait() noexcept {
         timespec limit{};
         ::clock_gettime(CLOCK_REALTIME, &limit);
         ++limit.tv_sec;
-        int result = 0;
-        do
-            result = ::sem_timedwait(&taken_, &limit);
-        while (result != 0 && errno == EINTR);
-        return result == 0;
+        // What is posted may be an answer to an earlier request that came too late.
+        while (answered_.load(std::memory_order_acquire) != asked_.load(std::memory_order_relaxed))
+            if (::sem_timedwait(&taken_, &limit) != 0 && errno != EINTR)
+                return false;
+        return true;
     }
 
     [[nodiscard]] std::string task() const { return name_.data(); }
@@ -132,6 +136,9 @@ class stall_capture {
         return name;
     }
 
+    // They order what is below; the semaphore only wakes.
+    std::atomic<std::uint32_t> asked_ = 0;
+    std::atomic<std::uint32_t> answered_ = 0;
     sem_t taken_{};
     std::array<void*, 64> native_{};
     int native_count_ = 0;
@@ -240,7 +247,7 @@ class stall_watchdog {
     }
 
     void tell_stall() {
-        capture_.forget();
+        capture_.ask();
         if (::pthread_kill(blocked_, signal_number()) != 0 || !capture_.wait())
             return;
         try {
