@@ -211,6 +211,22 @@ TEST_CASE("an eager task runs to its first suspension before create_task returns
     program.run(main());
 }
 
+TEST_CASE("an eager task that cancels itself and returns is done at once",
+          "[eager][cancel-self-return]") {
+    test::program program(test::any_loop());
+    auto work = []() -> hob::task<int> {
+        hob::current_task().cancel();
+        co_return 4;
+    };
+    auto main = [&]() -> hob::task<> {
+        const auto finished = hob::create_task(work(), hob::eager);
+        CHECK(finished.done());
+        const int value = co_await finished;
+        CHECK(value == 4);
+    };
+    program.run(main());
+}
+
 TEST_CASE("what fails in its eager step is joined or reported like any other task", "[eager]") {
     test::program program(test::any_loop());
     auto fail = []() -> hob::task<> {

@@ -93,14 +93,14 @@ class scope : public ready_callback {
         if (is_cancelled())
             return true;
         set_flag(cancelled_flag);
-        if (state_ == state::unstarted)
+        if (state_ == state::unstarted) {
             state_ = state::refused;
-        if (state_ == state::waiting && !is_queued()) {
+            enqueue(loop);
+        } else if (state_ == state::waiting && !is_queued()) {
             set_flag(queued_flag);
             loop.push_before_submission(*this);
-        } else {
-            enqueue(loop);
         }
+        // One that runs, or is about to, is stopped by its next wait.
         return true;
     }
 
