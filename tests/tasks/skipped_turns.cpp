@@ -242,6 +242,59 @@ TEST_CASE("a task that cancels its joiner in its first step", "[cancel-self-retu
     program.run(main());
 }
 
+TEST_CASE("a join of the task that stands last in the turn at hand leaves it its place",
+          "[spawn-order]") {
+    quiet_program program;
+    strings log;
+    hob::task_handle<> later;
+    auto join_later = [&]() -> hob::task<> {
+        log.emplace_back("joins");
+        co_await later;
+        log.emplace_back("joined");
+    };
+    auto main = [&]() -> hob::task<> {
+        SECTION("of a task that begins") {
+            const auto joiner = hob::create_task(join_later());
+            later = hob::create_task(note(log, "ran"));
+            co_await joiner;
+        }
+        SECTION("of a task that is woken") {
+            gate open;
+            auto woken = [&]() -> hob::task<> {
+                co_await open.wait();
+                co_await join_later();
+            };
+            const auto joiner = hob::create_task(woken());
+            co_await test::settle();
+            open.open();
+            later = hob::create_task(note(log, "ran"));
+            co_await joiner;
+        }
+    };
+    program.run(main());
+    CHECK(log == strings{"joins", "ran", "joined"});
+}
+
+TEST_CASE("a turn ends after a join of the task that stands last in it", "[spawn-order][timer]") {
+    quiet_program program;
+    hob::task_handle<int> later;
+    bool has_fired = false;
+    auto joining = [&]() -> hob::task<> {
+        co_await later;
+        loop().call_later(1ms, [&] { has_fired = true; });
+        const auto end = loop().time() + 10s;
+        while (!has_fired && loop().time() < end)
+            co_await hob::yield();
+    };
+    auto main = [&]() -> hob::task<> {
+        const auto joiner = hob::create_task(joining());
+        later = hob::create_task(test::value_now(1));
+        co_await joiner;
+    };
+    program.run(main());
+    CHECK(has_fired);
+}
+
 TEST_CASE("a joiner that is cancelled already is stopped, though what it joins could run at once",
           "[cancel-precancelled]") {
     quiet_program program;

@@ -145,10 +145,11 @@ class reactor : public scheduler, public task_owner, private registered_loop {
     /// step like any other.
     void count_spared_step() noexcept { steps_.increment(); }
     /// If the next turn would do nothing but run `node`, which is in the ready queue, takes the
-    /// node: the caller runs it inside the step at hand.
+    /// node: the caller runs it inside the step at hand. What this turn is yet to run stays: the
+    /// turn ends with its last node.
     [[nodiscard, gnu::always_inline]] bool take_turn_of(ready_node& node) noexcept {
-        if (ready_.front() != &node || ready_.back() != &node || !has_nothing_else() ||
-            !may_nest() || !spend_budget())
+        if (ready_.front() != &node || ready_.back() != &node || &node == last_of_turn_ ||
+            !has_nothing_else() || !may_nest() || !spend_budget())
             return false;
         ready_.pop();
         count_spared_step();
@@ -218,6 +219,7 @@ class reactor : public scheduler, public task_owner, private registered_loop {
     /// turn.
     void run_ready() noexcept {
         const ready_node* const last = ready_.back();
+        last_of_turn_ = last;
         const ready_node* ran;
         do {
             ready_node& node = ready_.pop();
@@ -489,6 +491,7 @@ class reactor : public scheduler, public task_owner, private registered_loop {
     event_count system_calls_;
     std::atomic<bool> is_awake_ = false;
     lag_histogram lag_;
+    const ready_node* last_of_turn_ = nullptr; ///< only an address: it may be gone
     time_point last_look_ = ring_->now();
     unsigned patience_ = most_patience;
     unsigned sleeps_since_watching_ = 0;
