@@ -23,9 +23,9 @@ template <class T, class Cleanup> class finally_operation final : public combina
 
     template <hob_promise Promise> bool await_suspend(std::coroutine_handle<Promise> awaiting) {
         require_root(body_task_);
-        return run_branches(awaiting.promise(), [this](bool born_cancelled) {
+        return run_branches(awaiting.promise(), [this] {
             one_more();
-            body_.start_now(*body_task_.release(), born_cancelled);
+            body_.start_now(*body_task_.release(), is_waiter_cancelled());
         });
     }
 
@@ -57,7 +57,7 @@ template <class T, class Cleanup> class finally_operation final : public combina
             one_ended();
             return;
         }
-        // Not born cancelled, and `cancel` passes it by: this is the shield.
+        // Not born cancelled, and no cancellation reaches it later: this is the shield.
         cleanup_branch_.start_now(*cleanup_task_.release(), false);
     }
 
@@ -71,6 +71,9 @@ template <class T, class Cleanup> class finally_operation final : public combina
     }
 
     void cancel() noexcept override { body_.cancel(); }
+    [[nodiscard]] bool shields(const scope& child) const noexcept override {
+        return &child == &cleanup_branch_;
+    }
     [[nodiscard]] bool must_stop() noexcept override {
         if (!body_.was_stopped())
             return false;

@@ -59,9 +59,8 @@ template <class... Ts> class gather_operation : public gather_base {
 
     template <hob_promise Promise> bool await_suspend(std::coroutine_handle<Promise> awaiting) {
         std::apply([](auto&... each) { (require_root(each), ...); }, coroutines_);
-        return run_branches(awaiting.promise(), [this](bool born_cancelled) {
-            start_each(born_cancelled, std::index_sequence_for<Ts...>());
-        });
+        return run_branches(awaiting.promise(),
+                            [this] { start_each(std::index_sequence_for<Ts...>()); });
     }
 
     auto await_resume() {
@@ -78,14 +77,12 @@ template <class... Ts> class gather_operation : public gather_base {
   private:
     template <class> combinator& owner_of() noexcept { return *this; }
 
-    template <std::size_t... Index>
-    void start_each([[maybe_unused]] bool born_cancelled, std::index_sequence<Index...>) noexcept {
-        (start_one(std::get<Index>(branches_), std::get<Index>(coroutines_), born_cancelled), ...);
+    template <std::size_t... Index> void start_each(std::index_sequence<Index...>) noexcept {
+        (start_one(std::get<Index>(branches_), std::get<Index>(coroutines_)), ...);
     }
-    template <class T>
-    void start_one(branch<T>& each, task<T>& coroutine, bool born_cancelled) noexcept {
+    template <class T> void start_one(branch<T>& each, task<T>& coroutine) noexcept {
         one_more();
-        each.start_now(*coroutine.release(), born_cancelled);
+        each.start_now(*coroutine.release(), is_waiter_cancelled());
     }
 
     void cancel() noexcept override {
@@ -117,10 +114,10 @@ template <class T> class gather_range_operation : public gather_base {
             require_root(each);
             branches_.emplace_back(*this);
         }
-        return run_branches(awaiting.promise(), [this](bool born_cancelled) {
+        return run_branches(awaiting.promise(), [this] {
             for (std::size_t index = 0; index != branches_.size(); ++index) {
                 one_more();
-                branches_[index].start_now(*coroutines_[index].release(), born_cancelled);
+                branches_[index].start_now(*coroutines_[index].release(), is_waiter_cancelled());
             }
         });
     }

@@ -89,9 +89,8 @@ template <class... Ts> class race_operation final : public race_base {
 
     template <hob_promise Promise> bool await_suspend(std::coroutine_handle<Promise> awaiting) {
         std::apply([](auto&... each) { (require_root(each), ...); }, coroutines_);
-        return run_branches(awaiting.promise(), [this](bool born_cancelled) {
-            start_each(born_cancelled, std::index_sequence_for<Ts...>());
-        });
+        return run_branches(awaiting.promise(),
+                            [this] { start_each(std::index_sequence_for<Ts...>()); });
     }
 
     result_type await_resume() {
@@ -106,11 +105,10 @@ template <class... Ts> class race_operation final : public race_base {
   private:
     template <class> combinator& owner_of() noexcept { return *this; }
 
-    template <std::size_t... Index>
-    void start_each(bool born_cancelled, std::index_sequence<Index...>) noexcept {
-        (start_one<Index>(born_cancelled), ...);
+    template <std::size_t... Index> void start_each(std::index_sequence<Index...>) noexcept {
+        (start_one<Index>(), ...);
     }
-    template <std::size_t Index> void start_one(bool born_cancelled) noexcept {
+    template <std::size_t Index> void start_one() noexcept {
         // Whoever finishes without suspending has won before the next one starts.
         if (is_decided()) {
             std::get<Index>(coroutines_).discard();
@@ -118,7 +116,7 @@ template <class... Ts> class race_operation final : public race_base {
         }
         one_more();
         std::get<Index>(branches_).start_now(*std::get<Index>(coroutines_).release(),
-                                             born_cancelled);
+                                             is_waiter_cancelled());
     }
 
     template <std::size_t... Index>
@@ -179,14 +177,14 @@ template <class T> class race_range_operation final : public race_base {
             require_root(each);
             branches_.emplace_back(*this);
         }
-        return run_branches(awaiting.promise(), [this](bool born_cancelled) {
+        return run_branches(awaiting.promise(), [this] {
             for (std::size_t index = 0; index != branches_.size(); ++index) {
                 if (is_decided()) {
                     coroutines_[index].discard();
                     continue;
                 }
                 one_more();
-                branches_[index].start_now(*coroutines_[index].release(), born_cancelled);
+                branches_[index].start_now(*coroutines_[index].release(), is_waiter_cancelled());
             }
         });
     }

@@ -18,7 +18,7 @@ template <class T> class shield_operation final : public combinator {
 
     template <hob_promise Promise> bool await_suspend(std::coroutine_handle<Promise> awaiting) {
         require_root(coroutine_);
-        return run_branches(awaiting.promise(), [this](bool) {
+        return run_branches(awaiting.promise(), [this] {
             one_more();
             branch_.start_now(*coroutine_.release(), false);
         });
@@ -28,6 +28,7 @@ template <class T> class shield_operation final : public combinator {
 
   private:
     void cancel() noexcept override {}
+    [[nodiscard]] bool shields(const scope&) const noexcept override { return true; }
     [[nodiscard]] bool must_stop() noexcept override { return branch_.was_stopped(); }
     void visit_children(scope_visitor& visitor) override { visit_live(visitor, branch_); }
     [[nodiscard]] std::string describe() const override { return "a shield"; }

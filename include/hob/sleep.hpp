@@ -50,7 +50,7 @@ class [[nodiscard("a yield does nothing until it is awaited")]] yield_awaiter
     static bool await_suspend(std::coroutine_handle<Promise> awaiting) noexcept {
         promise_base& waiter = awaiting.promise();
         reactor& loop = reactor::here();
-        if (waiter.owner().is_cancelled()) [[unlikely]] {
+        if (waiter.owner().is_being_cancelled()) [[unlikely]] {
             waiter.owner().stop_at(waiter);
         } else if (loop.is_idle() && loop.spend_budget()) {
             loop.count_spared_step();

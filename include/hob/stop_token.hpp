@@ -25,13 +25,13 @@ template <class T> class stop_token_operation final : public combinator {
     template <hob_promise Promise> bool await_suspend(std::coroutine_handle<Promise> awaiting) {
         require_root(coroutine_);
         const bool stopped_before = token_.stop_requested();
-        return run_branches(awaiting.promise(), [&](bool born_cancelled) {
+        return run_branches(awaiting.promise(), [&] {
             one_more();
             if (!stopped_before && token_.stop_possible()) {
                 sender_.emplace(reactor::here().get_inbox());
                 callback_.emplace(std::move(token_), poster{*this});
             }
-            branch_.start_now(*coroutine_.release(), born_cancelled || stopped_before);
+            branch_.start_now(*coroutine_.release(), is_waiter_cancelled() || stopped_before);
         });
     }
 

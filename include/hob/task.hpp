@@ -171,7 +171,7 @@ template <class T> class task_awaiter : public awaiter_base {
     /// The budget of synchronous awaits is spent: other tasks get their turn first.
     [[gnu::cold, gnu::noinline]] static void start_in_a_later_turn(promise_base& child,
                                                                    promise_base& caller) noexcept {
-        if (caller.owner().is_cancelled()) {
+        if (caller.owner().is_being_cancelled()) {
             child.coroutine().destroy();
             caller.owner().stop_at(caller);
             return;

@@ -104,7 +104,8 @@ class task_group : private detail::task_owner {
     template <class Record, class T> Record& spawn(task<T>& child) {
         require_open();
         Record& record =
-            detail::spawn<Record>(detail::reactor::here(), *this, children_, child, is_cancelled());
+            detail::spawn<Record>(detail::reactor::here(), *this, children_, child,
+                                  is_cancelled() || owner_.waiter().owner().is_being_cancelled());
         ++live_;
         announce_child();
         return record;
@@ -171,12 +172,12 @@ class task_group_operation final : public combinator, public task_group {
           branch_(*this) {}
 
     template <hob_promise Promise> bool await_suspend(std::coroutine_handle<Promise> awaiting) {
-        return run_branches(awaiting.promise(), [this](bool born_cancelled) noexcept {
+        return run_branches(awaiting.promise(), [this]() noexcept {
             try {
                 task<T> coroutine = body_(static_cast<task_group&>(*this));
                 require_root(coroutine);
                 one_more();
-                branch_.start_now(*coroutine.release(), born_cancelled || cancelled_);
+                branch_.start_now(*coroutine.release(), is_waiter_cancelled() || cancelled_);
             } catch (...) {
                 fail(std::current_exception());
             }

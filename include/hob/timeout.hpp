@@ -70,9 +70,9 @@ template <class T> class timeout_base : public combinator {
         expired_ = timer_.deadline() <= now;
         if (!expired_ && timer_.deadline() != time_point::max())
             loop.timers().insert(timer_);
-        return run_branches(awaiting.promise(), [this](bool born_cancelled) {
+        return run_branches(awaiting.promise(), [this] {
             one_more();
-            branch_.start_now(*coroutine_.release(), born_cancelled || expired_);
+            branch_.start_now(*coroutine_.release(), this->is_waiter_cancelled() || expired_);
         });
     }
 

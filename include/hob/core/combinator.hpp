@@ -33,13 +33,14 @@ class combinator : public operation {
     combinator() = default;
     ~combinator() = default;
 
-    /// For `await_suspend`: `start(born_cancelled)` starts the branches, each announced by
-    /// `one_more`. Returns whether the awaiting coroutine is suspended. Registering the wait first
-    /// makes the branches visible in the tree of tasks from their first step on.
+    /// For `await_suspend`: `start()` starts the branches, each announced by `one_more`, and born
+    /// cancelled if `is_waiter_cancelled()`, which the one before it may have changed. Returns
+    /// whether the awaiting coroutine is suspended. Registering the wait first makes the branches
+    /// visible in the tree of tasks from their first step on.
     template <class Start> bool run_branches(promise_base& waiter, Start&& start) {
         begin_shielded(waiter);
         one_more();
-        start(waiter.owner().is_cancelled());
+        start();
         if (--pending_ != 0)
             return true;
         if (must_stop()) {
@@ -67,7 +68,7 @@ class combinator : public operation {
     [[nodiscard]] virtual bool must_stop() noexcept = 0;
 
     [[nodiscard]] bool is_waiter_cancelled() const noexcept {
-        return waiter_->owner().is_cancelled();
+        return waiter_->owner().is_being_cancelled();
     }
 
   private:

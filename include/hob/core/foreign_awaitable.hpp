@@ -94,7 +94,7 @@ template <class Awaitable> class foreign_awaiter final : public foreign_wait {
 
     template <hob_promise Promise> bool await_suspend(std::coroutine_handle<Promise> awaiting) {
         promise_base& waiter = awaiting.promise();
-        if (waiter.owner().is_cancelled()) {
+        if (waiter.owner().is_being_cancelled()) {
             waiter.owner().stop_at(waiter);
             return true;
         }

@@ -21,7 +21,7 @@ class operation : public waited_for {
     [[nodiscard]] bool begin(promise_base& waiter) noexcept {
         waiter_ = &waiter;
         scope& owner = waiter.owner();
-        if (owner.is_cancelled()) [[unlikely]] {
+        if (owner.is_being_cancelled()) [[unlikely]] {
             owner.stop_at(waiter);
             return false;
         }

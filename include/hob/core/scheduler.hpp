@@ -50,6 +50,8 @@ class scheduler {
     /// cancellation, so that an operation which was submitted and cancelled in one turn never
     /// takes effect.
     void push_before_submission(ready_node& node) noexcept { urgent_.push(node); }
+    /// Whether some are on their way.
+    [[nodiscard]] bool has_cancellations() const noexcept { return !urgent_.empty(); }
 
     /// Resumes a coroutine from the loop, and then those that await it, as far as they return.
     void resume(promise_base& coroutine) noexcept {

@@ -33,6 +33,8 @@ class waited_for {
     /// What is being waited for, in a few words.
     [[nodiscard]] virtual std::string describe() const = 0;
     virtual void visit_children(scope_visitor&) {}
+    /// Whether a cancellation of the scope that waits passes by `child`, which is below it.
+    [[nodiscard]] virtual bool shields(const scope& /*child*/) const noexcept { return false; }
     /// The task whose end is waited for without owning it; null for other waits.
     [[nodiscard]] virtual const scope* joined_task() const noexcept { return nullptr; }
 
@@ -61,12 +63,17 @@ class frame_stand_in final : public promise_base {
 /// awaiter or in the record of the task. `cancel` goes down the tree through what is waited for;
 /// outcomes come up through `finished` and `unwound`.
 ///
-/// Cancelling marks the scope and puts it into the ready queue; the loop's own turn then asks the
-/// operation to end, and unwinds the frames when it has. So no user code runs on the stack of
-/// whoever cancels, and a tree of any depth is cancelled on a constant stack.
+/// Cancelling marks the scope; at the end of the turn the loop asks the operation that it waits for
+/// to end, which may cancel scopes below, and unwinds the frames when it has. So no user code runs
+/// on the stack of whoever cancels, and a tree of any depth is cancelled on a constant stack.
 class scope : public ready_callback {
   public:
     [[nodiscard]] bool is_cancelled() const noexcept { return has_flag(cancelled_flag); }
+    /// The same, also if a scope above was cancelled in this turn, which this one has yet to learn.
+    /// For what is about to begin in it, inside a turn.
+    [[nodiscard]] bool is_being_cancelled() noexcept {
+        return is_cancelled() || (scheduler::here().has_cancellations() && learn_of_cancellation());
+    }
     [[nodiscard]] bool is_done() const noexcept { return state_ >= state::done; }
     /// It has ended, and its coroutines were stopped.
     [[nodiscard]] bool has_been_stopped() const noexcept { return state_ == state::stopped; }
@@ -211,7 +218,7 @@ class scope : public ready_callback {
     }
     /// The root has returned. False if the end has to wait.
     [[nodiscard]] bool may_end(promise_base& root) noexcept {
-        // The ready queue still holds a scope that was cancelled in its last step.
+        // A queue still holds a scope that was cancelled while it waited.
         if (is_queued()) [[unlikely]] {
             frame_ = &root;
             state_ = state::ending;
@@ -272,6 +279,20 @@ class scope : public ready_callback {
         frame_->set_owner(*this);
         if (born_cancelled) [[unlikely]]
             set_flag(cancelled_flag);
+    }
+
+    [[gnu::cold, gnu::noinline]] bool learn_of_cancellation() noexcept {
+        const scope* below = this;
+        for (scope* each = parent(); each != nullptr; each = each->parent()) {
+            if (each->waiting() != nullptr && each->waiting()->shields(*below))
+                return false;
+            if (each->is_cancelled()) {
+                set_flag(cancelled_flag);
+                return true;
+            }
+            below = each;
+        }
+        return false;
     }
 
     [[nodiscard]] bool is_queued() const noexcept { return has_flag(queued_flag); }
