@@ -284,41 +284,48 @@ class event_loop final : private detail::reactor {
             throw wrong_thread_error();
     }
 
-    /// Cancels every task and runs until all have ended. Returns false if some cannot be stopped.
-    bool cancel_all_tasks() noexcept {
-        cancelling_all_ = true;
-        const bool ended = run_cancelled_tasks();
-        cancelling_all_ = false;
-        return ended;
-    }
-    bool run_cancelled_tasks() noexcept {
-        const running_guard guard(*this);
+    /// Cancels every task, and runs until all have ended or nothing can stop those that are left.
+    void end_all_tasks() noexcept {
         // Again before it sleeps: a task may have started another one while it was being stopped.
         const auto cancel_each = [this] {
             tasks().for_each([](detail::task_scope& each) { each.cancel(); });
             return !tasks().empty() && !is_ready() && !is_stuck();
         };
+        cancelling_all_ = true;
         cancel_each();
-        // What is left in the ready queue is discarded then, not run.
         set(duty::return_soon);
         while (!tasks().empty() && !is_forked()) {
             turn(cancel_each);
-            if (!tasks().empty() && is_stuck()) {
-                call_exception_handler(
-                    {"tasks that nothing can stop are left behind when their loop "
-                     "closes",
-                     nullptr,
-                     {},
-                     dump()});
-                return false;
+            tell_fatal();
+            if (is_stuck()) {
+                cancel_each();
+                if (!tasks().empty() && !is_ready())
+                    break;
             }
-            if (fatal_) {
-                report("an exception ended a task while its loop was closing", nullptr,
-                       std::exchange(fatal_, nullptr), nullptr);
-                set(duty::leave, false);
-            }
+            // A last turn for those who wait for the end of the last one.
+            if (tasks().empty() && is_ready())
+                turn([] { return false; });
         }
-        return true;
+        tell_fatal();
+        cancelling_all_ = false;
+    }
+    void tell_fatal() noexcept {
+        if (fatal_)
+            report("an exception ended a task while its loop was closing", nullptr,
+                   std::exchange(fatal_, nullptr), nullptr);
+        set(duty::leave, false);
+    }
+    void tell_unstoppable() noexcept {
+        try {
+            call_exception_handler({"tasks that nothing can stop are left behind when their loop "
+                                    "closes",
+                                    nullptr,
+                                    {},
+                                    dump()});
+        } catch (...) {
+            std::fputs("hob: tasks that nothing can stop are left behind when their loop closes\n",
+                       stderr);
+        }
     }
 
     void shut_down() noexcept {
@@ -330,39 +337,49 @@ class event_loop final : private detail::reactor {
             tell_failures();
             return;
         }
-        bool all_ended = cancel_all_tasks();
         const running_guard guard(*this);
+        end_all_tasks();
+        const std::uint32_t ended_tasks = tasks_made();
+        if (!tasks().empty())
+            tell_unstoppable();
         flush();
-        take_posts();
-        // What is destroyed here, and the exception handler, may start tasks. They are ended before
-        // the next one goes: only without tasks is all that is ready or timed a call.
-        while (discard_next()) {
-            if (all_ended && !tasks().empty())
-                all_ended = cancel_all_tasks();
-        }
+        do
+            take_posts();
+        while (has(duty::posts));
+        discard_all(ended_tasks);
+        // What was posted meanwhile goes the same way; other threads must not keep this going.
         get_inbox()->close(ready_);
-        while (!ready_.empty())
-            discard(ready_.pop());
+        discard_all(tasks_made());
         // What was destroyed may have closed descriptors.
         flush();
-        tell_failures();
+    }
+    /// Destroys the calls that are left, unrun, and reports the failures. Destructors and the
+    /// exception handler may start tasks and make calls: those end here as well. `ended_tasks` is
+    /// how many were made until `end_all_tasks`.
+    void discard_all(std::uint32_t ended_tasks) noexcept {
+        do {
+            // Before anything else goes, so that nothing that is ready or timed is a task's.
+            if (tasks_made() != ended_tasks) {
+                end_all_tasks();
+                ended_tasks = tasks_made();
+            }
+            tell_fatal();
+        } while (discard_next());
     }
     /// Returns false if there was nothing any more.
     bool discard_next() noexcept {
-        if (!ready_.empty())
-            discard(ready_.pop());
-        else if (!timers().empty())
-            discard(static_cast<detail::scheduled_call&>(
-                static_cast<detail::timed_operation&>(timers().pop())));
-        else if (!failed_tasks().empty())
+        if (!ready_.empty()) {
+            detail::ready_node& node = ready_.pop();
+            if (node.is_callback())
+                static_cast<detail::ready_callback&>(node).discard();
+        } else if (!timers().empty()) {
+            static_cast<detail::timed_operation&>(timers().pop()).discard();
+        } else if (!failed_tasks().empty()) {
             failed_tasks().pop_front().tell_failure();
-        else
+        } else {
             return false;
+        }
         return true;
-    }
-    static void discard(detail::ready_node& node) noexcept {
-        if (node.is_callback())
-            static_cast<detail::ready_callback&>(node).discard();
     }
 
     /// Reports the exceptions that handles could have retrieved; in a forked child, where they are
@@ -400,10 +417,10 @@ class event_loop final : private detail::reactor {
         }
     }
     void fail(std::exception_ptr error) noexcept override {
-        set(duty::leave);
         // Told once, however many tasks it goes through.
         if (error == last_fatal_)
             return;
+        set(duty::leave);
         last_fatal_ = error;
         if (!fatal_)
             fatal_ = std::move(error);

@@ -31,15 +31,16 @@ class inbox {
             throw_errno(errno, "eventfd");
     }
 
-    /// On any thread. Wakes the loop if it sleeps. Returns false, and does nothing, after `close`.
+    /// On any thread. Wakes the loop if it sleeps. After `close`, returns false and does nothing
+    /// but to order what the loop has done before with what follows.
     [[nodiscard]] bool post(ready_node& node) noexcept {
-        ready_node* newest = newest_.load(std::memory_order_relaxed);
+        ready_node* newest = newest_.load(std::memory_order_acquire);
         do {
             if (newest == closed_mark())
                 return false;
             node.set_next(newest);
         } while (!newest_.compare_exchange_weak(newest, &node, std::memory_order_seq_cst,
-                                                std::memory_order_relaxed));
+                                                std::memory_order_acquire));
         wake();
         return true;
     }
@@ -67,12 +68,12 @@ class inbox {
     // For the loop's thread.
     /// Whether nothing was posted since the last `drain`.
     [[nodiscard]] bool empty() const noexcept {
-        return newest_.load(std::memory_order_relaxed) == nullptr;
+        return is_nothing(newest_.load(std::memory_order_relaxed));
     }
     /// Announces that the loop is about to sleep. Returns false if it must not: there is work.
     [[nodiscard]] bool prepare_sleep() noexcept {
         asleep_.store(true, std::memory_order_seq_cst);
-        if (newest_.load(std::memory_order_seq_cst) == nullptr)
+        if (is_nothing(newest_.load(std::memory_order_seq_cst)))
             return true;
         asleep_.store(false, std::memory_order_relaxed);
         return false;
@@ -83,7 +84,7 @@ class inbox {
     /// nodes. Returns whether it has kept some back: who posts faster than the loop runs must not
     /// make its turns longer and longer.
     [[nodiscard]] bool drain(ready_queue& queue, unsigned most) noexcept {
-        if (drained_.empty())
+        if (drained_.empty() && !empty())
             push_all(newest_.exchange(nullptr, std::memory_order_acquire), drained_);
         for (; most != 0 && !drained_.empty(); --most)
             queue.push(drained_.pop());
@@ -93,7 +94,7 @@ class inbox {
     void close(ready_queue& queue) noexcept {
         while (!drained_.empty())
             queue.push(drained_.pop());
-        push_all(newest_.exchange(closed_mark(), std::memory_order_acquire), queue);
+        push_all(newest_.exchange(closed_mark(), std::memory_order_acq_rel), queue);
     }
 
     /// Before the ring's descriptor is closed: nobody uses it afterwards. `is_forked` says that who
@@ -109,6 +110,10 @@ class inbox {
   private:
     ready_node* closed_mark() const noexcept {
         return reinterpret_cast<ready_node*>(const_cast<inbox*>(this));
+    }
+
+    [[nodiscard]] bool is_nothing(const ready_node* newest) const noexcept {
+        return newest == nullptr || newest == closed_mark();
     }
 
     void ring_bell() noexcept {

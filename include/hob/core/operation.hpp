@@ -47,6 +47,8 @@ class timed_operation : public operation, public timer_node {
   public:
     /// The deadline has come; the timer is no longer in the queue.
     virtual void expire() noexcept = 0;
+    /// In place of `expire` when the loop closes first.
+    virtual void discard() noexcept {}
 
   protected:
     timed_operation() = default;

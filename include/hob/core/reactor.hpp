@@ -68,6 +68,7 @@ class reactor : public scheduler, public task_owner, private registered_loop {
     /// closes.
     [[nodiscard]] intrusive_list<task_scope>& failed_tasks() noexcept { return failed_tasks_; }
     [[nodiscard]] std::uint32_t next_task_number() noexcept { return ++tasks_made_; }
+    [[nodiscard]] std::uint32_t tasks_made() const noexcept { return tasks_made_; }
 
     /// Another thread will post a node for an operation of this loop. Returns where to, and what
     /// keeps it alive meanwhile.
