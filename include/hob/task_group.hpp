@@ -7,9 +7,12 @@
 #include <hob/core/task_record.hpp>
 #include <hob/task_handle.hpp>
 
+#include <algorithm>
 #include <concepts>
 #include <coroutine>
+#include <cstddef>
 #include <exception>
+#include <iterator>
 #include <optional>
 #include <string>
 #include <type_traits>
@@ -132,11 +135,19 @@ class task_group : private detail::task_owner {
         if (detail::is_fatal(error))
             home().fail(error);
         try {
-            errors_.push_back(error);
+            if (!is_known(error))
+                errors_.push_back(error);
         } catch (...) {
             home().report("out of memory for an error of a task group", owning_scope(), error);
         }
         cancel_everything();
+    }
+
+    /// A task of the group that awaits another one fails with its exception, soon afterwards.
+    [[nodiscard]] bool is_known(const std::exception_ptr& error) const noexcept {
+        constexpr std::ptrdiff_t soon = 100;
+        return std::find(errors_.end() - std::min(std::ssize(errors_), soon), errors_.end(),
+                         error) != errors_.end();
     }
 
     // detail::task_owner

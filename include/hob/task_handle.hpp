@@ -85,7 +85,7 @@ class join_operation final : public operation, public task_watcher {
     void begin_first_step(promise_base& waiter) noexcept { begin_shielded(waiter); }
     void go_on() noexcept {
         if (target_.is_done())
-            complete();
+            task_ended();
         else
             target_.add_watcher(*this);
     }
@@ -98,7 +98,13 @@ class join_operation final : public operation, public task_watcher {
             throw usage_error("a task awaits itself");
     }
 
-    void task_ended() noexcept override { complete(); }
+    void task_ended() noexcept override {
+        // Cancelled together, as in a group: to hear of it would be an error of its own.
+        if (target_.has_been_stopped() && waiter_->owner().is_being_cancelled())
+            stop();
+        else
+            complete();
+    }
     void cancel() noexcept override {
         target_.remove_watcher(*this);
         stop();

@@ -290,6 +290,35 @@ TEST_CASE("task_group::cancel ends the group without an error", "[tg-cancel-one]
     CHECK(program.reports.empty());
 }
 
+TEST_CASE("a child that joins one which never started is cancelled with it, and no error",
+          "[tg-cancel-one]") {
+    test::program program(test::any_loop());
+    gate open;
+    auto stop = [&](hob::task_group& group) -> hob::task<> {
+        co_await open.wait();
+        co_await hob::yield();
+        group.cancel();
+    };
+    auto ask = [&](hob::task_group& group) -> hob::task<> {
+        co_await open.wait();
+        const auto helper = group.create_task(test::nap(1h));
+        co_await helper;
+    };
+    auto body = [&](hob::task_group& group) -> hob::task<> {
+        group.start(stop(group));
+        group.start(ask(group));
+        co_await test::settle();
+        open.open();
+        co_await hob::sleep_for(1h);
+    };
+    auto main = [&]() -> hob::task<> {
+        auto group = hob::with_task_group(body);
+        co_await std::move(group);
+    };
+    program.run(main());
+    CHECK(program.reports.empty());
+}
+
 TEST_CASE("a body that shields when its group is cancelled finishes what it shields",
           "[tg-cancel-one]") {
     test::program program(test::any_loop());

@@ -456,6 +456,34 @@ TEST_CASE("a failure is the group's also if the child's handle is awaited", "[tg
     CHECK(program.reports.empty());
 }
 
+TEST_CASE("a failure that goes through those who await the child is one of the group's",
+          "[tg-aggregate]") {
+    test::program program(test::any_loop());
+    auto join = [](hob::task_handle<int> child) -> hob::task<> { co_await child; };
+    auto join_in_body = [&](hob::task_group& group) -> hob::task<> {
+        co_await group.create_task(test::failure_now("boom"));
+    };
+    auto join_in_children = [&](hob::task_group& group) -> hob::task<> {
+        gate open;
+        const auto child = group.create_task(test::failure_after(open, "boom"));
+        group.start(join(child));
+        group.start(join(child));
+        co_await test::settle();
+        open.open();
+        co_await child;
+    };
+    auto main = [&]() -> hob::task<> {
+        auto first = failures_of(join_in_body);
+        const strings of_body = co_await std::move(first);
+        CHECK(of_body == strings{"boom"});
+        auto second = failures_of(join_in_children);
+        const strings of_children = co_await std::move(second);
+        CHECK(of_children == strings{"boom"});
+    };
+    program.run(main());
+    CHECK(program.reports.empty());
+}
+
 TEST_CASE("a fatal exception leaves run at once and passes every group by", "[tg-fatal]") {
     int alive = 0;
     bool caught = false;
