@@ -206,6 +206,31 @@ TEST_CASE("an abandoned job outlives its loop", "[ex-outlive]") {
     pool.shutdown();
 }
 
+TEST_CASE("what a closed loop has done comes before what an abandoned job's end frees",
+          "[ex-outlive][ts-hb]") {
+    hob::thread_pool pool;
+    std::atomic<bool> has_started = false;
+    // Orders nothing: only the post that fails does.
+    std::atomic<bool> may_end = false;
+    {
+        test::program program;
+        const auto main = [&]() -> hob::task<> {
+            hob::create_task(hob::run_in_executor(pool, hob::abandon_on_cancel, [&] {
+                has_started.store(true, std::memory_order_relaxed);
+                while (!may_end.load(std::memory_order_relaxed))
+                    std::this_thread::yield();
+            }));
+            co_await test::settle();
+            while (!has_started.load(std::memory_order_relaxed))
+                std::this_thread::yield();
+        };
+        program.run(main());
+        program.runner().close();
+    }
+    may_end.store(true, std::memory_order_relaxed);
+    pool.shutdown();
+}
+
 TEST_CASE("a loop that closes waits for the jobs of its tasks", "[ex-outlive]") {
     hob::thread_pool pool;
     test::thread_gate gate;
