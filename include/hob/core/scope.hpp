@@ -269,7 +269,7 @@ class scope : public ready_callback {
         waiting,   // for waiting_
         stopping,  // frame_ is the innermost frame, to be unwound in the next turn
         unwinding, // frames are being destroyed
-        ending,    // frame_ is the finished root, or null if stopped; the end is yet to be told
+        ending,    // frame_ is the finished root; the end is yet to be told
         done,
         stopped, // done, and unwound
         failed   // done, and left by an exception
@@ -318,10 +318,7 @@ class scope : public ready_callback {
             unwind();
             break;
         case state::ending:
-            if (frame_ != nullptr)
-                root_returned(*frame_);
-            else
-                tell_stop();
+            root_returned(*frame_);
             break;
         case state::unstarted:
         case state::running:
@@ -351,13 +348,6 @@ class scope : public ready_callback {
             frame = caller;
         }
         loop.set_running(nullptr);
-        frame_ = nullptr;
-        state_ = state::ending;
-        // The ready queue may hold this scope again: a destructor cancelled it.
-        if (!is_queued())
-            tell_stop();
-    }
-    void tell_stop() noexcept {
         state_ = state::stopped;
         unwound();
     }

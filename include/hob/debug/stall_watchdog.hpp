@@ -240,16 +240,18 @@ class stall_watchdog {
             if (now == 0 || now != last) {
                 last = now;
                 unchanged = 0;
-            } else if (++unchanged == looks_per_limit) {
-                tell_stall();
+            } else if (++unchanged == looks_per_limit && !tell_stall()) {
+                // The blocked thread did not even get to run: asked again after the next look.
+                --unchanged;
             }
         }
     }
 
-    void tell_stall() {
+    /// Returns false if the blocked thread has not answered.
+    [[nodiscard]] bool tell_stall() {
         capture_.ask();
         if (::pthread_kill(blocked_, signal_number()) != 0 || !capture_.wait())
-            return;
+            return false;
         try {
             stall_report report;
             report.limit = limit_;
@@ -260,6 +262,7 @@ class stall_watchdog {
         } catch (...) {
             std::fputs("hob: a stall could not be reported: its reporter threw\n", stderr);
         }
+        return true;
     }
 
     std::chrono::nanoseconds limit_;
