@@ -127,7 +127,7 @@ class event_loop final : private detail::reactor {
         stopping_ = false;
     }
     /// Makes `run_forever` return at the end of the turn at hand. Before it, makes it return
-    /// after one turn.
+    /// after one turn. `runner::run` does not heed it.
     void stop() {
         require_usable();
         stopping_ = true;
