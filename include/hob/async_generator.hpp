@@ -35,9 +35,9 @@ template <class T> class generator_output {
     generator_output(const generator_output&) = delete;
     generator_output& operator=(const generator_output&) = delete;
 
-    /// Awaiting hands over `value`, and waits until the next one is asked for. Stops the generator
-    /// if nobody will. Throws `usage_error` for a second value at once, and in the cleanup of a
-    /// generator that is being stopped.
+    /// Awaiting hands over `value`, if need be once somebody comes to ask for it, and waits until
+    /// the next one is asked for. Stops the generator if nobody will. Throws `usage_error` for a
+    /// second value at once, and in the cleanup of a generator that is being stopped.
     [[nodiscard]] auto yield(T value) {
         return detail::deferred<detail::yield_operation<T>, detail::generator_task<T>&, T>(
             generator_, std::move(value));
@@ -88,16 +88,25 @@ template <class T> class next_operation final : public generator_user<T> {
         if (!generator_.is_started() && awaiting.promise().owner().is_cancelled())
             return !this->begin(awaiting.promise());
         generator_task<T>& task = generator_.require_task();
-        if (task.is_done())
+        if (task.is_done()) {
+            error_ = task.take_error();
+            stopped_ = task.take_stop();
             return false;
+        }
         task.require_free();
+        task_ = &task;
         if (!this->begin(awaiting.promise()))
             return true;
         scheduler& loop = scheduler::here();
         at_once_ = loop.may_nest() && loop.spend_budget();
-        task.go_on(*this, at_once_);
-        at_once_ = false;
-        if (!settled_)
+        try {
+            task.go_on(*this, at_once_);
+        } catch (...) {
+            this->waiter_->owner().resume_running();
+            throw;
+        }
+        // Otherwise what is settled has been completed, and comes in its turn.
+        if (!std::exchange(at_once_, false) || !settled_)
             return true;
         this->waiter_->owner().resume_running();
         return false;
@@ -110,7 +119,6 @@ template <class T> class next_operation final : public generator_user<T> {
         return std::move(value_);
     }
 
-    [[nodiscard]] bool takes_values() const noexcept override { return true; }
     void take_value(T& value) override {
         value_.emplace(std::move(value));
         settle();
@@ -132,13 +140,14 @@ template <class T> class next_operation final : public generator_user<T> {
         if (!at_once_)
             this->complete();
     }
-    void cancel() noexcept override { generator_.require_task().cancel(); }
+    void cancel() noexcept override { task_->cancel(); }
     [[nodiscard]] std::string describe() const override {
-        return "the next value of the async generator '" + generator_.name() + "'";
+        return "the next value of the async generator '" + task_->name() + "'";
     }
-    [[nodiscard]] const scope* joined_task() const noexcept override { return generator_.task_; }
+    [[nodiscard]] const scope* joined_task() const noexcept override { return task_; }
 
-    async_generator<T>& generator_;
+    async_generator<T>& generator_;     ///< until it waits
+    generator_task<T>* task_ = nullptr; ///< from then on: the object may move, and go
     std::optional<T> value_;
     std::exception_ptr error_;
     bool at_once_ = false;
@@ -159,9 +168,13 @@ template <class T> class close_generator_operation final : public generator_user
             return false;
         }
         generator_task<T>& task = generator_.require_task();
-        if (task.is_done())
+        if (task.is_done()) {
+            error_ = task.take_error();
+            static_cast<void>(task.take_stop());
             return false;
+        }
         task.require_free();
+        task_ = &task;
         this->begin_shielded(awaiting.promise());
         task.stop_for(*this);
         return true;
@@ -171,7 +184,6 @@ template <class T> class close_generator_operation final : public generator_user
             std::rethrow_exception(error_);
     }
 
-    [[nodiscard]] bool takes_values() const noexcept override { return false; }
     void take_value(T&) override {}
     void generator_ended(const std::exception_ptr& error, bool) noexcept override {
         error_ = error;
@@ -181,10 +193,11 @@ template <class T> class close_generator_operation final : public generator_user
   private:
     void cancel() noexcept override {}
     [[nodiscard]] std::string describe() const override {
-        return "the end of the async generator '" + generator_.name() + "'";
+        return "the end of the async generator '" + task_->name() + "'";
     }
 
-    async_generator<T>& generator_;
+    async_generator<T>& generator_;     ///< until it waits
+    generator_task<T>* task_ = nullptr; ///< from then on
     std::exception_ptr error_;
 };
 
@@ -205,8 +218,14 @@ template <class T> class close_generator_operation final : public generator_user
 ///         use(*number);
 ///
 /// From the first `next` on it is a task of the loop with a name, context variables and a place in
-/// `dump_tasks` of its own. Move-only; not to be moved while a task awaits `next`. `T` is an object
-/// type that can be moved.
+/// `dump_tasks` of its own. Move-only, also while a task waits in `next`. `T` is an object type
+/// that can be moved.
+///
+/// What a generator keeps around a `co_yield` goes on while nobody waits in `next`: a time limit
+/// may pass there, and a child of a task group may fail. The generator then leaves the `co_yield`,
+/// as it would any other await, and runs until it has a value or ends. The next `next` gives that
+/// value, or throws what has left the generator; an exception of one that is dropped before goes to
+/// the loop's exception handler.
 ///
 /// Dropping a generator that has not ended cancels it: it is stopped where it stands, and cleanups
 /// of `finally` in it are run to their end by the loop. They must not use what is gone by then;
@@ -235,17 +254,19 @@ class [[nodiscard("an async generator does nothing until it is asked")]] async_g
     ~async_generator() { drop(); }
 
     /// Awaiting gives the next value, or an empty optional once the generator has returned.
-    /// Rethrows an exception that leaves the generator, once; it has ended then. Throws
-    /// `cancelled_error` if something else stopped it, and `usage_error` if a task waits for it
-    /// already, in another loop than the first one's, after a move, and after a `close` that came
-    /// before the first `next`. In a cancelled scope it is stopped before the generator moves.
+    /// Rethrows an exception that leaves the generator, or has left it since the last call, once;
+    /// it has ended then. Throws `cancelled_error`, once as well, if something else stopped it, and
+    /// `usage_error` if a task waits for it already, in another loop than the first one's, after a
+    /// move, and after a `close` that came before the first `next`. In a cancelled scope it is
+    /// stopped before the generator moves.
     [[nodiscard]] auto next() noexcept {
         return detail::deferred<detail::next_operation<T>, async_generator&>(*this);
     }
 
     /// Awaiting stops the generator where it stands, and waits until its cleanups have run. An
-    /// exception that leaves a cleanup is reported, see `hob::finally`. A cancellation of the
-    /// awaiting task waits as well.
+    /// exception that leaves a cleanup is reported, see `hob::finally`; one that leaves the
+    /// generator itself, or has left it and that no `next` has thrown, is thrown here. That it was
+    /// stopped already is no error. A cancellation of the awaiting task waits as well.
     [[nodiscard]] auto close() noexcept {
         return detail::deferred<detail::close_generator_operation<T>, async_generator&>(*this);
     }
@@ -258,7 +279,6 @@ class [[nodiscard("an async generator does nothing until it is asked")]] async_g
     explicit async_generator(promise_type& coroutine) noexcept : coroutine_(&coroutine) {}
 
     [[nodiscard]] bool is_started() const noexcept { return task_ != nullptr; }
-    [[nodiscard]] std::string name() const { return task_->name(); }
 
     [[nodiscard]] detail::generator_task<T>& require_task() {
         if (task_ == nullptr) {

@@ -351,12 +351,44 @@ hob::async_generator<int> count_up(stage& s, int end) {
         co_yield number;
     }
 }
+/// Leaves its first yield while nobody asks, and then gives a value, and fails at the second one.
+hob::async_generator<int> break_off(stage& s) {
+    const counted local(s.alive);
+    auto& out = co_await hob::this_generator;
+    auto breaks = [](counted) -> hob::task<> {
+        co_await hob::yield();
+        throw std::runtime_error("broken");
+    };
+    auto body = [&](hob::task_group& group) -> hob::task<> {
+        group.start(breaks(counted(s.alive)));
+        co_await out.yield(1);
+    };
+    bool is_broken = false;
+    try {
+        co_await hob::with_task_group(body);
+    } catch (const hob::exception_group&) {
+        is_broken = true;
+    }
+    if (is_broken)
+        co_yield 2;
+    co_await hob::with_task_group(body);
+}
 hob::task<> play_generator(stage& s) {
     auto numbers = count_up(s, 3);
     while (co_await numbers.next()) {
     }
     auto abandoned = count_up(s, 3);
     co_await abandoned.next();
+    auto broken = break_off(s);
+    try {
+        for (;;) {
+            if (!co_await broken.next())
+                break;
+            co_await test::settle(5);
+        }
+        ++s.caught;
+    } catch (const hob::exception_group&) {
+    }
 }
 hob::task<> play_future(stage& s) {
     const hob::future<int> promised;

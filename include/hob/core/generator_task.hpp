@@ -7,6 +7,7 @@
 
 #include <coroutine>
 #include <exception>
+#include <memory>
 #include <string>
 #include <utility>
 
@@ -22,7 +23,7 @@ template <class T> class yield_operation;
 /// A coroutine that waits for something of a generator.
 template <class T> class generator_user : public operation {
   public:
-    [[nodiscard]] virtual bool takes_values() const noexcept = 0;
+    /// Never of a generator that is cancelled already.
     virtual void take_value(T& value) = 0;
     virtual void generator_ended(const std::exception_ptr& error, bool stopped) noexcept = 0;
 
@@ -46,7 +47,9 @@ class generator_promise_base : public coroutine_promise {
     ~generator_promise_base() = default;
 };
 
-/// Stands at a `yield_operation` while nobody waits for it.
+/// Stands at a `yield_operation` while nobody waits for it. It may leave that all the same, when a
+/// time limit passes or a child of a group fails: then it keeps, for who asks next, how it has
+/// ended or the value that it has come to.
 template <class T> class generator_task final : public task_scope {
   public:
     /// Throws `no_running_loop_error`, `std::bad_alloc`.
@@ -61,21 +64,26 @@ template <class T> class generator_task final : public task_scope {
 
     /// Throws unless `user` may ask for something.
     void require_free() {
-        if (&home() != &scheduler::here())
-            throw usage_error("an async generator was used in another loop than its own");
+        require_home();
         if (user_ != nullptr)
             throw usage_error("two tasks wait for one async generator at once");
     }
 
-    /// Runs to the next value, inside the current step if `at_once`.
-    void go_on(generator_user<T>& user, bool at_once) noexcept {
-        user_ = &user;
+    /// Runs to the next value, inside the current step if `at_once`. Throws what the hand-over of a
+    /// value throws that waits already, and the value stays then.
+    void go_on(generator_user<T>& user, bool at_once) {
         if (promise_base* const root = std::exchange(root_, nullptr)) {
+            user_ = &user;
             if (at_once)
                 start_now(*root, false);
             else
                 start_soon(home(), *root, false);
-        } else if (yielding_ != nullptr) {
+        } else if (yielding_ == nullptr) {
+            user_ = &user;
+        } else if (!yielding_->is_given()) {
+            yielding_->give(user);
+        } else {
+            user_ = &user;
             std::exchange(yielding_, nullptr)->go_on(at_once);
         }
     }
@@ -85,8 +93,21 @@ template <class T> class generator_task final : public task_scope {
         cancel(home());
     }
 
+    // When it has ended: what nobody has been told yet, once.
+
+    /// The exception that left it, or null. Throws `usage_error` in another loop than its own.
+    [[nodiscard]] std::exception_ptr take_error() {
+        if (!keeps_error())
+            return nullptr;
+        require_home();
+        return take_kept_error();
+    }
+    /// Whether it was stopped.
+    [[nodiscard]] bool take_stop() noexcept { return std::exchange(is_stop_untold_, false); }
+
     /// The generator object is gone.
     void abandon() noexcept {
+        is_abandoned_ = true;
         if (root_ != nullptr) {
             // Asked for, but refused before its first step.
             std::exchange(root_, nullptr)->coroutine().destroy();
@@ -94,17 +115,21 @@ template <class T> class generator_task final : public task_scope {
             release();
         } else if (!is_done()) {
             cancel(home());
+        } else if (keeps_error()) {
+            report_error(take_kept_error());
         }
         release();
     }
 
     // For its yield operations.
     [[nodiscard]] bool may_yield() const noexcept {
-        return yielding_ == nullptr && user_ != nullptr && user_->takes_values();
+        return yielding_ == nullptr && !is_cancelled();
     }
-    void yield(yield_operation<T>& from, T& value) {
-        user_->take_value(value);
-        user_ = nullptr;
+    void yield(yield_operation<T>& from) {
+        if (user_ != nullptr) {
+            from.give(*user_);
+            user_ = nullptr;
+        }
         yielding_ = &from;
     }
     void forget_yield() noexcept { yielding_ = nullptr; }
@@ -139,19 +164,64 @@ template <class T> class generator_task final : public task_scope {
         tell_watchers_of_details();
         if (user_ != nullptr)
             std::exchange(user_, nullptr)->generator_ended(error, stopped);
-        else if (error && !is_fatal(error))
-            scheduler::here().report("an exception left an async generator that nobody awaits",
-                                     this, error);
+        else if (!error)
+            is_stop_untold_ = stopped;
+        else if (is_abandoned_)
+            report_error(error, &scheduler::here().trace);
+        else
+            keep_error(error);
         release();
+    }
+
+    void require_home() {
+        if (&home() != &scheduler::here())
+            throw usage_error("an async generator was used in another loop than its own");
+    }
+
+    /// Until somebody asks, but no longer than the loop lives.
+    void keep_error(const std::exception_ptr& error) noexcept {
+        error_ = error;
+        try {
+            details().trace = std::make_unique<exception_trace>(scheduler::here().trace);
+        } catch (...) {
+            // The report will do without.
+        }
+        reactor::here().failed_tasks().push_back(*this);
+    }
+    /// In the list of its loop, which therefore lives. The copy of one in a forked child, whose
+    /// loop has let go of it, is nobody's business.
+    [[nodiscard]] bool keeps_error() const noexcept { return error_ && is_linked(); }
+    [[nodiscard]] std::exception_ptr take_kept_error() noexcept {
+        intrusive_list<task_scope>::remove(*this);
+        return std::exchange(error_, nullptr);
+    }
+    void tell_failure() noexcept override {
+        // The exception handler may drop the generator.
+        keep();
+        report_error(std::exchange(error_, nullptr));
+        release();
+    }
+    void report_error(const std::exception_ptr& error) noexcept {
+        const task_details* const known = details_if_any();
+        report_error(error, known != nullptr ? known->trace.get() : nullptr);
+    }
+    void report_error(const std::exception_ptr& error, const exception_trace* trace) noexcept {
+        if (!is_fatal(error))
+            home().report("an exception left an async generator that nobody awaits", this, error,
+                          trace);
     }
 
     generator_output<T> output_;
     promise_base* root_; ///< until it is started
     generator_user<T>* user_ = nullptr;
     yield_operation<T>* yielding_ = nullptr;
+    std::exception_ptr error_; ///< until somebody is told
+    bool is_stop_untold_ = false;
+    bool is_abandoned_ = false;
 };
 
-/// Hands a value to who waits in `next`, and waits until another one is asked for.
+/// Hands a value to who waits in `next`, or to who comes first if nobody does, and waits until
+/// another one is asked for.
 template <class T> class yield_operation final : public operation {
   public:
     yield_operation(generator_task<T>& generator, T value)
@@ -164,7 +234,7 @@ template <class T> class yield_operation final : public operation {
         try {
             if (!generator_.may_yield())
                 throw usage_error("an async generator gave a value that nobody asked for");
-            generator_.yield(*this, value_);
+            generator_.yield(*this);
         } catch (...) {
             waiter_->owner().resume_running();
             throw;
@@ -173,6 +243,11 @@ template <class T> class yield_operation final : public operation {
     }
     static constexpr void await_resume() noexcept {}
 
+    [[nodiscard]] bool is_given() const noexcept { return is_given_; }
+    void give(generator_user<T>& user) {
+        user.take_value(value_);
+        is_given_ = true;
+    }
     void go_on(bool at_once) noexcept {
         if (at_once) {
             waiter_->owner().resume_running();
@@ -193,6 +268,7 @@ template <class T> class yield_operation final : public operation {
 
     generator_task<T>& generator_;
     T value_;
+    bool is_given_ = false;
 };
 
 } // namespace detail
