@@ -379,16 +379,20 @@ hob::task<> play_generator(stage& s) {
     }
     auto abandoned = count_up(s, 3);
     co_await abandoned.next();
+}
+hob::task<> play_broken_generator(stage& s) {
     auto broken = break_off(s);
+    bool has_failed = false;
     try {
-        for (;;) {
-            if (!co_await broken.next())
-                break;
+        while (co_await broken.next())
             co_await test::settle(5);
-        }
-        ++s.caught;
     } catch (const hob::exception_group&) {
+        has_failed = true;
     }
+    // What failed may be among what the groups tell. Where a kept exception came from may be
+    // missing, too, which shows in a report only.
+    if (!has_failed || until_failure == disarmed)
+        ++s.caught;
 }
 hob::task<> play_future(stage& s) {
     const hob::future<int> promised;
@@ -465,6 +469,7 @@ TEST_CASE("bad_alloc at any allocation of what waits for several tasks", "[bad-a
 }
 TEST_CASE("bad_alloc at any allocation of generators, futures and contexts", "[bad-alloc]") {
     fail_each_allocation(play_generator);
+    fail_each_allocation(play_broken_generator);
     fail_each_allocation(play_future);
     fail_each_allocation(play_context);
 }
