@@ -91,7 +91,8 @@ template <class T> class next_operation final : public generator_user<T> {
         if (task.is_done()) {
             error_ = task.take_error();
             stopped_ = task.take_stop();
-            return false;
+            return stopped_ && awaiting.promise().owner().is_cancelled() &&
+                   !this->begin(awaiting.promise());
         }
         task.require_free();
         task_ = &task;

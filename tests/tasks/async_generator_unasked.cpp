@@ -331,6 +331,34 @@ TEST_CASE("a generator that was stopped while nobody waits does not pretend to b
     CHECK(program.reports.empty());
 }
 
+TEST_CASE("who is being cancelled as well is stopped rather than told of a stopped generator",
+          "[generator]") {
+    test::program program(test::any_loop());
+    auto main = [&]() -> hob::task<> {
+        auto consume = [&]() -> hob::task<> {
+            auto numbers = co_await make_stopped();
+            hob::current_task().cancel();
+            static_cast<void>(co_await numbers.next());
+            FAIL("went on");
+        };
+        const auto consumer = hob::create_task(consume());
+        co_await test::settle(30);
+        CHECK(consumer.cancelled());
+        // An exception is told all the same: nobody else would be.
+        auto consume_failed = [&]() -> hob::task<> {
+            auto numbers = co_await make_failed();
+            hob::current_task().cancel();
+            static_cast<void>(co_await numbers.next());
+            FAIL("went on");
+        };
+        const auto told = hob::create_task(consume_failed());
+        CHECK_THROWS_WITH(co_await told, contains("the producer broke"));
+    };
+    program.run(main());
+    program.runner().close();
+    CHECK(program.reports.empty());
+}
+
 TEST_CASE("a generator that ends while nobody waits has just ended", "[generator]") {
     test::program program(test::simulated_loop());
     auto gives_up = []() -> hob::async_generator<int> {

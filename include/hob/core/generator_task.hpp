@@ -72,18 +72,17 @@ template <class T> class generator_task final : public task_scope {
     /// Runs to the next value, inside the current step if `at_once`. Throws what the hand-over of a
     /// value throws that waits already, and the value stays then.
     void go_on(generator_user<T>& user, bool at_once) {
+        if (yielding_ != nullptr && !yielding_->is_given()) [[unlikely]] {
+            yielding_->give(user);
+            return;
+        }
+        user_ = &user;
         if (promise_base* const root = std::exchange(root_, nullptr)) {
-            user_ = &user;
             if (at_once)
                 start_now(*root, false);
             else
                 start_soon(home(), *root, false);
-        } else if (yielding_ == nullptr) {
-            user_ = &user;
-        } else if (!yielding_->is_given()) {
-            yielding_->give(user);
-        } else {
-            user_ = &user;
+        } else if (yielding_ != nullptr) {
             std::exchange(yielding_, nullptr)->go_on(at_once);
         }
     }
