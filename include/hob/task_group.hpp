@@ -36,7 +36,7 @@ class task_group : private detail::task_owner {
     /// Starts a child whose value nobody wants; its first step runs in the next turn. In a group
     /// that is being cancelled, the child is stopped at its first suspension. Throws `usage_error`,
     /// and destroys `child`, after a task of the group has failed and after the group has ended;
-    /// `std::bad_alloc`.
+    /// `wrong_thread_error` on a thread other than the loop's; `std::bad_alloc`.
     template <class T> void start(task<T> child) { spawn<detail::unjoined_task<T>>(child); }
     /// The same for anything that can be awaited, which is kept meanwhile.
     template <detail::awaitable_to_spawn Awaitable>
@@ -72,6 +72,8 @@ class task_group : private detail::task_owner {
     /// Until then the child belongs to the awaiting task: its failure is thrown here and leaves the
     /// group alone, and cancelling the awaiting task cancels the child and waits for it. A child
     /// that ends without a word is a `usage_error`, one that was cancelled a `cancelled_error`.
+    /// Throws `usage_error` like the other `start`, and when awaited in another loop than the
+    /// group's; if that runs on another thread, it is a `wrong_thread_error`.
     template <class Value = void, class Body>
         requires std::invocable<std::remove_reference_t<Body>&, task_status<Value>&>
     [[nodiscard]] auto start(Body&& body) {
@@ -80,8 +82,11 @@ class task_group : private detail::task_owner {
                                 std::decay_t<Body>>(*this, std::forward<Body>(body));
     }
 
-    /// Cancels the body and every child; the group then ends without an error of its own.
-    void cancel() noexcept {
+    /// Cancels the body and every child; the group then ends without an error of its own. Throws
+    /// `wrong_thread_error` on a thread other than the loop's.
+    void cancel() {
+        home_.require_here();
+        const detail::entered_loop running(home_);
         cancelled_ = true;
         cancel_everything();
     }
@@ -99,19 +104,31 @@ class task_group : private detail::task_owner {
     template <class, class> friend class detail::task_group_operation;
     template <class, class> friend class detail::start_operation;
 
-    explicit task_group(detail::combinator& owner) noexcept : owner_(owner) {}
+    explicit task_group(detail::combinator& owner) noexcept
+        : owner_(owner), home_(detail::reactor::here()) {}
     ~task_group() {
         detail::check(children_.empty(), "a task group was destroyed while its tasks were alive");
     }
 
     template <class Record, class T> Record& spawn(task<T>& child) {
+        const bool born_cancelled = is_being_cancelled();
         require_open();
-        Record& record =
-            detail::spawn<Record>(detail::reactor::here(), *this, children_, child,
-                                  is_cancelled() || owner_.waiter().owner().is_being_cancelled());
+        Record& record = detail::spawn<Record>(home_, *this, children_, child, born_cancelled);
         ++live_;
         announce_child();
         return record;
+    }
+
+    /// `is_cancelled` for what is about to begin. Throws on a thread other than the loop's.
+    [[nodiscard]] bool is_being_cancelled() {
+        if (detail::current_scheduler != &home_) [[unlikely]]
+            return is_being_cancelled_seen_from_outside();
+        return is_cancelled() || owner_.waiter().owner().is_being_cancelled();
+    }
+    [[nodiscard, gnu::cold, gnu::noinline]] bool is_being_cancelled_seen_from_outside() {
+        home_.require_usable();
+        const detail::entered_loop running(home_);
+        return is_being_cancelled();
     }
 
     void require_open() const {
@@ -154,7 +171,7 @@ class task_group : private detail::task_owner {
     [[nodiscard]] detail::scope* owning_scope() const noexcept override {
         return &owner_.waiter().owner();
     }
-    [[nodiscard]] detail::scheduler& home() noexcept override { return owning_scope()->home(); }
+    [[nodiscard]] detail::scheduler& home() noexcept override { return home_; }
     void task_ended(detail::task_scope& ended, const std::exception_ptr& error) noexcept override {
         --live_;
         if (ended.has_been_stopped() && owner_.waiter().owner().is_cancelled())
@@ -165,6 +182,7 @@ class task_group : private detail::task_owner {
     }
 
     detail::combinator& owner_;
+    detail::reactor& home_;
     detail::intrusive_list<detail::task_scope> children_;
     std::vector<std::exception_ptr> errors_;
     std::size_t live_ = 0;
@@ -257,20 +275,23 @@ template <class Value = void> class task_status {
 
     /// Ends the wait of `task_group::start`, which gives `value`; from then on the child belongs to
     /// the group. If that wait has been cancelled, so has the child, and it ends with the wait.
-    /// Throws `usage_error` when called again.
+    /// Throws `usage_error` when called again, `wrong_thread_error` on a thread other than the
+    /// loop's.
     template <class... Values>
         requires(std::is_void_v<Value> ? sizeof...(Values) == 0
                                        : std::constructible_from<Value, Values && ...>)
     void started(Values&&... value) {
+        home_.require_here();
         if (std::exchange(called_, true))
             throw usage_error("a task said twice that it had started");
         if constexpr (!std::is_void_v<Value>)
             value_.emplace(std::forward<Values>(value)...);
+        const detail::entered_loop running(home_);
         hand_over();
     }
 
   protected:
-    task_status() = default;
+    explicit task_status(detail::scheduler& home) noexcept : home_(home) {}
     ~task_status() = default;
 
     [[nodiscard]] std::optional<detail::value_or_monostate<Value>>& value() noexcept {
@@ -281,6 +302,7 @@ template <class Value = void> class task_status {
   private:
     virtual void hand_over() noexcept = 0;
 
+    detail::scheduler& home_;
     std::optional<detail::value_or_monostate<Value>> value_;
     bool called_ = false;
 };
@@ -303,7 +325,8 @@ class started_task final : private started_body<Body>,
   public:
     started_task(task_owner& owner, reactor& loop, Body&& callable)
         : started_body<Body>{std::move(callable)},
-          unjoined_task_base<started_result<Body, Value>>(owner, originate(loop), nullptr, 1) {}
+          unjoined_task_base<started_result<Body, Value>>(owner, originate(loop), nullptr, 1),
+          task_status<Value>(loop) {}
 
     using task_status<Value>::value;
     using task_status<Value>::is_started;
@@ -334,8 +357,12 @@ class start_operation final : public operation, public task_owner {
 
     static constexpr bool await_ready() noexcept { return false; }
     template <hob_promise Promise> bool await_suspend(std::coroutine_handle<Promise> awaiting) {
-        group_.require_open();
         reactor& loop = reactor::here();
+        group_.home_.require_here();
+        if (&loop != &group_.home_)
+            throw usage_error("a task was started in a task group by a task of another loop, which "
+                              "cannot wait for it: use the `start` that waits for nothing");
+        group_.require_open();
         if (!begin(awaiting.promise()))
             return true;
         try {

@@ -10,6 +10,7 @@
 
 #include <cstdint>
 #include <exception>
+#include <utility>
 
 namespace hob::detail {
 
@@ -17,6 +18,20 @@ class scheduler;
 
 /// The loop whose turn runs on this thread, or null.
 inline constinit thread_local scheduler* current_scheduler = nullptr;
+
+/// Makes `loop` the running one, which it may be or not: what is done on its thread between two of
+/// its runs gets ready for the next one.
+class entered_loop {
+  public:
+    explicit entered_loop(scheduler& loop) noexcept
+        : outer_(std::exchange(current_scheduler, &loop)) {}
+    ~entered_loop() { current_scheduler = outer_; }
+    entered_loop(const entered_loop&) = delete;
+    entered_loop& operator=(const entered_loop&) = delete;
+
+  private:
+    scheduler* outer_;
+};
 
 /// The part of the event loop that coroutines touch on every await.
 ///
@@ -113,6 +128,12 @@ class scheduler {
 
     /// Throws unless this thread and process may use the loop.
     virtual void require_usable() const = 0;
+    /// The same at the cost of a comparison inside a run of the loop. It passes between two runs
+    /// too, and inside the run of another loop of this thread: this need not be the running loop.
+    [[gnu::always_inline]] void require_here() const {
+        if (current_scheduler != this) [[unlikely]]
+            require_usable();
+    }
 
     /// Which frames the exception at hand has left.
     exception_trace trace;

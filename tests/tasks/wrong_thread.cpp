@@ -1,0 +1,244 @@
+// SPDX-License-Identifier: MIT
+// What belongs to the thread of a loop, on another thread and between two runs of the loop.
+#include "../catch.hpp"
+#include "support/program.hpp"
+
+#include <hob/executor/run_in_executor.hpp>
+#include <hob/sync/event.hpp>
+#include <hob/task_group.hpp>
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <thread>
+
+using namespace std::chrono_literals;
+using test::counted;
+
+namespace {
+
+template <class Function> bool is_refused_here(Function&& function) {
+    try {
+        function();
+    } catch (const hob::wrong_thread_error&) {
+        return true;
+    } catch (...) {
+    }
+    return false;
+}
+
+/// On a thread without a loop, and on one that runs a loop of its own.
+template <class Function> bool is_refused_elsewhere(Function&& function) {
+    int refused = 0;
+    std::thread([&] { refused += is_refused_here(function); }).join();
+    std::thread([&] {
+        auto main = [&]() -> hob::task<> {
+            refused += is_refused_here(function);
+            co_return;
+        };
+        hob::run(main());
+    }).join();
+    return refused == 2;
+}
+
+/// Runs a group whose body waits for `end`, and leaves the loop while it does.
+class kept_group {
+  public:
+    explicit kept_group(test::program& program, hob::event& end) {
+        auto body = [this, &end](hob::task_group& group) -> hob::task<> {
+            group_ = &group;
+            co_await end.wait();
+        };
+        auto owner = [body]() -> hob::task<> { co_await hob::with_task_group(body); };
+        auto main = [&]() -> hob::task<> {
+            // The closure lives in the frame of the task that awaits the group.
+            owner_ = hob::create_task(call(owner));
+            co_await test::settle();
+        };
+        program.run(main());
+    }
+    [[nodiscard]] hob::task_group& operator*() const noexcept { return *group_; }
+    [[nodiscard]] hob::task_group* operator->() const noexcept { return group_; }
+    [[nodiscard]] const hob::task_handle<>& owner() const noexcept { return owner_; }
+
+  private:
+    static hob::task<> call(std::function<hob::task<>()> owner) { co_await owner(); }
+
+    hob::task_group* group_ = nullptr;
+    hob::task_handle<> owner_;
+};
+
+hob::task<> wait_for(hob::task_handle<> handle) {
+    co_await handle;
+}
+
+} // namespace
+
+TEST_CASE("a task group is refused on another thread, and goes on", "[wrong-thread]") {
+    test::program program;
+    hob::event end;
+    const kept_group group(program, end);
+    int alive = 0;
+    CHECK(is_refused_elsewhere([&] { group->start(test::keep_parameter(counted(alive), 1)); }));
+    CHECK(is_refused_elsewhere([&] { group->start(hob::sleep_for(1ms)); }));
+    CHECK(is_refused_elsewhere(
+        [&] { (void)group->create_task(test::keep_parameter(counted(alive), 1)); }));
+    CHECK(is_refused_elsewhere([&] { (void)group->create_task(hob::sleep_for(1ms)); }));
+    CHECK(is_refused_elsewhere([&] { group->cancel(); }));
+    CHECK(alive == 0);
+    CHECK(group->size() == 0);
+    CHECK_FALSE(group->is_cancelled());
+    end.set();
+    program.run(wait_for(group.owner()));
+    CHECK_FALSE(group.owner().cancelled());
+}
+
+TEST_CASE("a task group is refused to a job of a thread pool", "[wrong-thread]") {
+    test::program program;
+    bool refused = false;
+    auto body = [&](hob::task_group& group) -> hob::task<> {
+        co_await hob::to_thread([&] {
+            refused = is_refused_here([&] { group.start(hob::sleep_for(1ms)); }) &&
+                      is_refused_here([&] { group.cancel(); });
+        });
+    };
+    auto main = [&]() -> hob::task<> { co_await hob::with_task_group(body); };
+    program.run(main());
+    CHECK(refused);
+}
+
+TEST_CASE("a child cannot be awaited into the group of another loop", "[wrong-thread]") {
+    test::program program;
+    hob::event end;
+    const kept_group group(program, end);
+    auto child = [](hob::task_status<>& status) -> hob::task<> {
+        status.started();
+        co_return;
+    };
+    bool refused = false;
+    auto start = [&]() -> hob::task<> {
+        try {
+            co_await group->start(child);
+        } catch (const hob::usage_error&) {
+            refused = true;
+        }
+    };
+    std::thread([&] { hob::run(start()); }).join();
+    CHECK(refused);
+    refused = false;
+    test::program second;
+    second.run(start());
+    CHECK(refused);
+    CHECK(group->size() == 0);
+    end.set();
+    program.run(wait_for(group.owner()));
+}
+
+TEST_CASE("a task group is used between two runs of its loop", "[loop-rerun]") {
+    test::program program;
+    hob::event end;
+    const kept_group group(program, end);
+    bool ran = false;
+    auto child = [&]() -> hob::task<> {
+        ran = true;
+        co_return;
+    };
+    group->start(child());
+    const auto value = group->create_task(test::value_now(2));
+    CHECK(group->size() == 2);
+    CHECK_FALSE(ran);
+    program.run(test::settle());
+    CHECK(ran);
+    CHECK(value.result() == 2);
+    const auto stopped = group->create_task(hob::sleep_for(1h));
+    program.run(test::settle());
+    group->cancel();
+    CHECK(group->is_cancelled());
+    CHECK_FALSE(stopped.done());
+    program.run(wait_for(group.owner()));
+    CHECK(stopped.cancelled());
+}
+
+TEST_CASE("a task group is used while another loop of its thread runs", "[loop-rerun]") {
+    test::program program;
+    hob::event end;
+    const kept_group group(program, end);
+    hob::task_handle<int> value;
+    auto use = [&]() -> hob::task<> {
+        value = group->create_task(test::value_now(2));
+        group->cancel();
+        co_await test::settle();
+        CHECK_FALSE(value.done());
+    };
+    test::program second;
+    second.run(use());
+    program.run(wait_for(group.owner()));
+    CHECK(value.cancelled());
+}
+
+TEST_CASE("a task group of a loop that is being closed can be cancelled", "[loop-rerun]") {
+    test::program program;
+    auto main = []() -> hob::task<> {
+        auto body = [](hob::task_group& group) -> hob::task<> {
+            class canceller {
+              public:
+                explicit canceller(hob::task_group& target) noexcept : target_(target) {}
+                ~canceller() { target_.cancel(); }
+
+              private:
+                hob::task_group& target_;
+            };
+            const canceller last(group);
+            group.start(hob::sleep_for(1h));
+            co_await hob::sleep_for(1h);
+        };
+        co_await hob::with_task_group(body);
+    };
+    auto start = [&]() -> hob::task<> {
+        hob::create_task(main());
+        co_await test::settle();
+    };
+    program.run(start());
+    program.runner().close();
+    CHECK(program.reports.empty());
+}
+
+TEST_CASE("a task says on its own thread that it has started, and nowhere else", "[wrong-thread]") {
+    test::program program;
+    bool refused = false;
+    hob::task_status<int>* status = nullptr;
+    auto child = [&](hob::task_status<int>& given) -> hob::task<> {
+        co_await hob::to_thread([&] { refused = is_refused_here([&] { given.started(1); }); });
+        status = &given;
+        co_await hob::sleep_for(1h);
+    };
+    int value = 0;
+    auto body = [&](hob::task_group& group) -> hob::task<> {
+        value = co_await group.start<int>(child);
+        group.cancel();
+    };
+    hob::task_handle<> group_task;
+    auto owner = [&]() -> hob::task<> { co_await hob::with_task_group(body); };
+    auto main = [&]() -> hob::task<> {
+        group_task = hob::create_task(owner());
+        while (status == nullptr)
+            co_await hob::sleep_for(1ms);
+    };
+    program.run(main());
+    CHECK(refused);
+    CHECK(is_refused_elsewhere([&] { status->started(2); }));
+    SECTION("between two runs") {
+        status->started(3);
+    }
+    SECTION("while another loop of the thread runs") {
+        auto say = [&]() -> hob::task<> {
+            status->started(3);
+            co_await test::settle();
+        };
+        test::program second;
+        second.run(say());
+    }
+    CHECK(value == 0);
+    program.run(wait_for(group_task));
+    CHECK(value == 3);
+}
