@@ -29,7 +29,7 @@ class timeout_scope {
     [[nodiscard]] virtual bool expired() const noexcept = 0;
     /// Moves the limit either way; one in the past expires in the next turn, and
     /// `time_point::max()` disables it. Throws `usage_error` after the limit has expired or the
-    /// body has ended, `std::bad_alloc`.
+    /// body has ended, `wrong_thread_error` on a thread other than the loop's, `std::bad_alloc`.
     virtual void reschedule(detail::time_point when) = 0;
 
   protected:
@@ -87,9 +87,9 @@ template <class T> class timeout_base : public combinator {
 
     [[nodiscard]] time_point limit() const noexcept { return timer_.deadline(); }
     [[nodiscard]] bool has_expired() const noexcept { return expired_; }
-    /// Moves the limit. Not after it has expired. Throws `std::bad_alloc`.
-    void move_to(time_point when) {
-        reactor& loop = reactor::here();
+    /// Moves the limit, in the loop that the body runs in. Not after it has expired. Throws
+    /// `std::bad_alloc`.
+    void move_to(time_point when, reactor& loop) {
         if (timer_.is_armed())
             loop.timers().remove(timer_);
         timer_.set_deadline(when);
@@ -167,7 +167,8 @@ template <class Body, class T>
 class movable_timeout_operation final : public timeout_base<T>, public timeout_scope {
   public:
     movable_timeout_operation(time_limit limit, Body body)
-        : timeout_base<T>(limit, task<T>(nullptr)), body_(std::forward<Body>(body)) {}
+        : timeout_base<T>(limit, task<T>(nullptr)), home_(reactor::here()),
+          body_(std::forward<Body>(body)) {}
 
     template <hob_promise Promise> bool await_suspend(std::coroutine_handle<Promise> awaiting) {
         this->set_coroutine(body_(static_cast<timeout_scope&>(*this)));
@@ -183,13 +184,15 @@ class movable_timeout_operation final : public timeout_base<T>, public timeout_s
     [[nodiscard]] time_point when() const noexcept override { return this->limit(); }
     [[nodiscard]] bool expired() const noexcept override { return this->has_expired(); }
     void reschedule(time_point when) override {
+        home_.require_here();
         if (this->has_expired())
             throw usage_error("a timeout was rescheduled that has expired");
         if (!this->is_running())
             throw usage_error("a timeout was rescheduled whose body does not run");
-        this->move_to(when);
+        this->move_to(when, home_);
     }
 
+    reactor& home_;
     Body body_;
 };
 

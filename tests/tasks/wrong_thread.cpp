@@ -6,6 +6,7 @@
 #include <hob/executor/run_in_executor.hpp>
 #include <hob/sync/event.hpp>
 #include <hob/task_group.hpp>
+#include <hob/timeout.hpp>
 
 #include <functional>
 #include <memory>
@@ -241,4 +242,41 @@ TEST_CASE("a task says on its own thread that it has started, and nowhere else",
     CHECK(value == 0);
     program.run(wait_for(group_task));
     CHECK(value == 3);
+}
+
+TEST_CASE("a timeout is moved on its own thread, and nowhere else", "[wrong-thread][to-resched]") {
+    test::program program;
+    hob::timeout_scope* limit = nullptr;
+    hob::event end;
+    auto body = [&](hob::timeout_scope& scope) -> hob::task<> {
+        limit = &scope;
+        co_await end.wait();
+    };
+    hob::task_handle<> task;
+    auto owner = [&]() -> hob::task<> { co_await hob::timeout(1h, body); };
+    auto main = [&]() -> hob::task<> {
+        task = hob::create_task(owner());
+        co_await test::settle();
+    };
+    program.run(main());
+    const auto first = limit->when();
+    CHECK(is_refused_elsewhere([&] { limit->reschedule(first + 1h); }));
+    CHECK(limit->when() == first);
+    SECTION("between two runs") {
+        limit->reschedule(hob::detail::time_point::max());
+        CHECK(limit->when() == hob::detail::time_point::max());
+        CHECK(program.loop().dump().find("a timeout (disabled)") != std::string::npos);
+        limit->reschedule(program.loop().time());
+        CHECK_THROWS_AS(program.run(wait_for(task)), hob::timeout_error);
+    }
+    SECTION("while another loop of the thread runs") {
+        auto move = [&]() -> hob::task<> {
+            limit->reschedule(program.loop().time() + 1ms);
+            co_await hob::sleep_for(2ms);
+            CHECK_FALSE(limit->expired());
+        };
+        test::program second;
+        second.run(move());
+        CHECK_THROWS_AS(program.run(wait_for(task)), hob::timeout_error);
+    }
 }
