@@ -31,8 +31,7 @@ inline bool cancel_task(task_scope& task) {
     if (task.is_done())
         return false;
     scheduler& home = task.home();
-    if (&home != current_scheduler)
-        home.require_usable();
+    home.require_here();
     return task.cancel(home);
 }
 
@@ -265,10 +264,15 @@ template <class T = void> class task_handle {
     }
 
     /// Lets the loop call `function(handle)` in a later turn once the task has ended, in the order
-    /// of registration and of the awaits on it; if it has ended already, in the next turn. Needs a
-    /// running loop on this thread. Throws `std::bad_alloc`.
+    /// of registration and of the awaits on it; if it has ended already, in the next turn of the
+    /// loop that runs here. Throws `wrong_thread_error` on a thread other than that of the loop
+    /// which runs the task, `no_running_loop_error` if the task has ended and no loop runs here,
+    /// `std::bad_alloc`.
     template <class Function> call_handle add_done_callback(Function function) const {
         require();
+        // Before the handle is copied: its count is not for two threads.
+        if (!done())
+            record_->home().require_here();
         auto call = [handle = *this, function = std::move(function)]() mutable {
             function(handle);
         };

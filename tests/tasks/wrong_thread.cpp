@@ -280,3 +280,75 @@ TEST_CASE("a timeout is moved on its own thread, and nowhere else", "[wrong-thre
         CHECK_THROWS_AS(program.run(wait_for(task)), hob::timeout_error);
     }
 }
+
+TEST_CASE("a done-callback of a task is added on its own thread, and nowhere else",
+          "[wrong-thread][callbacks]") {
+    test::program program;
+    hob::event end;
+    hob::task_handle<> task;
+    auto wait = [&]() -> hob::task<> { co_await end.wait(); };
+    auto main = [&]() -> hob::task<> {
+        task = hob::create_task(wait());
+        co_await test::settle();
+    };
+    program.run(main());
+    int alive = 0;
+    int ran = 0;
+    auto add = [&] {
+        task.add_done_callback([&, token = counted(alive)](const hob::task_handle<>&) { ++ran; });
+    };
+    CHECK(is_refused_elsewhere(add));
+    CHECK(alive == 0);
+    SECTION("between two runs") {
+        add();
+    }
+    SECTION("while another loop of the thread runs") {
+        auto add_here = [&]() -> hob::task<> {
+            add();
+            co_return;
+        };
+        test::program second;
+        second.run(add_here());
+    }
+    CHECK(alive == 1);
+    end.set();
+    program.run(wait_for(task));
+    program.run(test::settle());
+    CHECK(ran == 1);
+    CHECK(alive == 0);
+}
+
+TEST_CASE("a scheduled call is cancelled on its own thread, and nowhere else",
+          "[wrong-thread][callbacks]") {
+    test::program program;
+    hob::event end;
+    bool ran = false;
+    auto run = [&](auto&&...) { ran = true; };
+    const auto forever = [&]() -> hob::task<> { co_await end.wait(); };
+    hob::call_handle soon;
+    hob::call_handle later;
+    hob::call_handle when_done;
+    hob::call_handle done_before;
+    hob::task_handle<> task;
+    auto main = [&]() -> hob::task<> {
+        done_before = hob::event_loop::current().call_soon([] {});
+        later = hob::event_loop::current().call_later(1h, run);
+        task = hob::create_task(forever());
+        when_done = task.add_done_callback(run);
+        co_await test::settle();
+        soon = hob::event_loop::current().call_soon(run);
+    };
+    program.run(main());
+    CHECK(is_refused_elsewhere([&] { soon.cancel(); }));
+    CHECK(is_refused_elsewhere([&] { later.cancel(); }));
+    CHECK(is_refused_elsewhere([&] { when_done.cancel(); }));
+    std::thread([&] { CHECK_FALSE(done_before.cancel()); }).join();
+    CHECK_FALSE(soon.cancelled());
+    CHECK(soon.cancel());
+    CHECK(later.cancel());
+    CHECK(when_done.cancel());
+    end.set();
+    program.run(wait_for(task));
+    program.run(test::settle());
+    CHECK_FALSE(ran);
+}

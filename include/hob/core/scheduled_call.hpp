@@ -37,10 +37,13 @@ class scheduled_call : public ready_callback, public timed_operation {
 
     [[nodiscard]] bool is_cancelled() const noexcept { return state_ == state::cancelled; }
 
-    /// Returns false when the function has run, is running, or was cancelled before.
-    bool cancel_call() noexcept {
+    /// Returns false when the function has run, is running, or was cancelled before. Throws
+    /// `wrong_thread_error`.
+    bool cancel_call() {
         if (state_ != state::pending)
             return false;
+        if (thread_ != this_thread())
+            throw wrong_thread_error();
         state_ = state::cancelled;
         if (is_armed()) {
             loop_->timers().remove(*this);
@@ -87,7 +90,10 @@ class scheduled_call : public ready_callback, public timed_operation {
 
   private:
     enum class state : unsigned char { pending, ran, cancelled };
-    reactor* loop_ = nullptr;
+    reactor* loop_ = nullptr; ///< of a timer
+    // The thread of the loop, if there is a handle: a call that waits for the outcome of a future
+    // may outlive its loop.
+    const void* thread_ = this_thread();
     context variables_;
     unsigned references_ = 1; // the loop's
     state state_ = state::pending;
@@ -153,8 +159,9 @@ class call_handle {
             call_->release();
     }
 
-    /// The function will not run. Returns false if it has run, or was cancelled before.
-    bool cancel() noexcept { return call_ != nullptr && call_->cancel_call(); }
+    /// The function will not run. Returns false if it has run, or was cancelled before. Throws
+    /// `wrong_thread_error` on a thread other than the loop's.
+    bool cancel() { return call_ != nullptr && call_->cancel_call(); }
     [[nodiscard]] bool cancelled() const noexcept {
         return call_ != nullptr && call_->is_cancelled();
     }

@@ -19,6 +19,11 @@ class scheduler;
 /// The loop whose turn runs on this thread, or null.
 inline constinit thread_local scheduler* current_scheduler = nullptr;
 
+/// Tells this thread from all others that live.
+[[nodiscard]] inline const void* this_thread() noexcept {
+    return &current_scheduler;
+}
+
 /// Makes `loop` the running one, which it may be or not: what is done on its thread between two of
 /// its runs gets ready for the next one.
 class entered_loop {
