@@ -5,6 +5,7 @@
 
 #include <hob/executor/run_in_executor.hpp>
 #include <hob/sync/event.hpp>
+#include <hob/sync/future.hpp>
 #include <hob/task_group.hpp>
 #include <hob/timeout.hpp>
 
@@ -351,4 +352,83 @@ TEST_CASE("a scheduled call is cancelled on its own thread, and nowhere else",
     program.run(wait_for(task));
     program.run(test::settle());
     CHECK_FALSE(ran);
+}
+
+TEST_CASE("a future is settled on the thread of its loop, and nowhere else",
+          "[wrong-thread][future]") {
+    test::program program;
+    std::unique_ptr<const hob::future<int>> value;
+    int calls = 0;
+    int expected_calls = 0;
+    auto made = [&]() -> hob::task<> {
+        value = std::make_unique<const hob::future<int>>();
+        co_return;
+    };
+    auto called_back = [&]() -> hob::task<> {
+        value = std::make_unique<const hob::future<int>>();
+        value->add_done_callback([&](const hob::future<int>&) { ++calls; });
+        co_return;
+    };
+    const hob::future<int> plain;
+    auto wait = [&]() -> hob::task<> { co_await plain; };
+    auto awaited_once = [&]() -> hob::task<> {
+        value = std::make_unique<const hob::future<int>>(plain);
+        auto waiting = hob::create_task(wait());
+        co_await test::settle();
+        waiting.cancel();
+        co_await test::settle();
+    };
+    auto awaited = [&]() -> hob::task<> {
+        value = std::make_unique<const hob::future<int>>(plain);
+        hob::create_task(wait());
+        co_await test::settle();
+    };
+    SECTION("one that was made in the loop") {
+        program.run(made());
+    }
+    SECTION("one that has a callback") {
+        program.run(called_back());
+        expected_calls = 1;
+    }
+    SECTION("one that was awaited") {
+        program.run(awaited_once());
+    }
+    SECTION("one that is awaited") {
+        program.run(awaited());
+    }
+    const auto error = std::make_exception_ptr(1);
+    CHECK(is_refused_elsewhere([&] { value->set_result(1); }));
+    CHECK(is_refused_elsewhere([&] { value->set_exception(error); }));
+    CHECK(is_refused_elsewhere([&] { value->cancel(); }));
+    CHECK_FALSE(value->done());
+    value->set_result(2);
+    program.run(test::settle());
+    CHECK(value->result() == 2);
+    CHECK(calls == expected_calls);
+}
+
+TEST_CASE("a future that no loop has used yet may be set on any thread", "[wrong-thread][future]") {
+    const hob::future<int> value;
+    std::thread([&] { value.set_result(1); }).join();
+    auto main = [&]() -> hob::task<int> { co_return co_await value; };
+    CHECK(hob::run(main()) == 1);
+    // It belongs to the loop that awaits it, not to the one in which it was made.
+    std::unique_ptr<const hob::future<int>> given;
+    auto make = [&]() -> hob::task<> {
+        given = std::make_unique<const hob::future<int>>();
+        co_return;
+    };
+    hob::run(make());
+    int result = 0;
+    std::thread([&] {
+        auto wait = [&]() -> hob::task<> { result = co_await *given; };
+        auto use = [&]() -> hob::task<> {
+            auto waiting = hob::create_task(wait());
+            co_await test::settle();
+            given->set_result(2);
+            co_await waiting;
+        };
+        hob::run(use());
+    }).join();
+    CHECK(result == 2);
 }

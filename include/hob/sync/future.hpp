@@ -38,7 +38,10 @@ class future_state_base {
         if (done_)
             throw usage_error("the outcome of a future was set that has one already");
     }
+    /// The loop that runs here uses it.
+    void note_thread() noexcept { thread_ = this_thread(); }
     bool cancel() {
+        require_own_thread();
         if (done_)
             return false;
         line_.enter_to_open();
@@ -51,6 +54,7 @@ class future_state_base {
     void add_call(scheduled_call& call, bool& owns) {
         reactor& loop = reactor::current();
         line_.enter();
+        note_thread();
         const pending_call added{&loop, &call, &owns};
         if (done_)
             queue(added);
@@ -74,6 +78,7 @@ class future_state_base {
     [[nodiscard]] bool drop_reference() noexcept { return --references_ == 0; }
     /// Before the outcome is set. Throws where those who wait cannot be woken.
     void enter_to_settle() {
+        require_own_thread();
         require_pending();
         line_.enter_to_open();
     }
@@ -97,6 +102,12 @@ class future_state_base {
     template <class> friend class detail::gate_wait;
     static constexpr const char* gate_name = "future";
 
+    /// For the sake of those who may come: `line_` knows whose thread it is only while tasks wait.
+    void require_own_thread() const {
+        if (thread_ != nullptr && thread_ != this_thread())
+            throw wrong_thread_error();
+    }
+
     class pending_call {
       public:
         scheduler* loop;
@@ -111,6 +122,8 @@ class future_state_base {
 
     gate_line line_;
     std::vector<pending_call> calls_;
+    // Of the loop in which it was used last or made; null: of none. Loops do not change threads.
+    const void* thread_ = current_scheduler == nullptr ? nullptr : this_thread();
     unsigned references_ = 1;
     bool done_ = false;
     bool cancelled_ = false;
@@ -171,6 +184,11 @@ template <class T, class Result> class future_await final : public gate_wait<fut
         state.keep();
     }
     ~future_await() { state_.release(); }
+    [[nodiscard]] bool await_ready() {
+        const bool ready = gate_wait<future_state_base>::await_ready();
+        state_.note_thread();
+        return ready;
+    }
     Result await_resume() { return state_.result().peek(); }
 
   private:
@@ -183,7 +201,8 @@ template <class T, class Result> class future_await final : public gate_wait<fut
 /// of tasks await it. Copies refer to the same future. Cancelling a task that awaits it leaves it
 /// as it is. An exception that nobody retrieves is reported to the loop's exception handler.
 ///
-/// Belongs to the first loop in which it is awaited. On another thread, set it through
+/// Belongs to the first loop in which it is awaited or gets a callback, and until then to the
+/// thread of the loop in which it was made. On another thread, set it through
 /// `loop_handle::call_soon_threadsafe`.
 ///
 /// `co_await future` gives a reference to the value, rethrows the exception, or throws
@@ -206,7 +225,8 @@ template <class T = void> class future {
     ~future() { state_->release(); }
 
     /// Sets the value, nothing for void, and wakes those who wait. Throws `usage_error`, and
-    /// changes nothing, if there is an outcome or the future was cancelled.
+    /// changes nothing, if there is an outcome or the future was cancelled, or if the tasks that
+    /// wait belong to another loop; `wrong_thread_error` on a thread other than its own.
     template <class... Values>
         requires(std::is_void_v<T> ? sizeof...(Values) == 0 : sizeof...(Values) == 1)
     void set_result(Values&&... value) const {
@@ -215,6 +235,7 @@ template <class T = void> class future {
     /// The same with an exception.
     void set_exception(std::exception_ptr error) const { state_->set_exception(std::move(error)); }
     /// Makes `cancelled_error` the outcome. Returns false, and changes nothing, if there is one.
+    /// Throws like `set_result` otherwise.
     bool cancel() const { return state_->cancel(); }
 
     [[nodiscard]] bool done() const noexcept { return state_->is_open(); }
