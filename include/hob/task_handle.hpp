@@ -35,34 +35,35 @@ inline bool cancel_task(task_scope& task) {
     return task.cancel(home);
 }
 
-/// Calls a function through the ready queue when a task has ended.
-class done_callback final : public task_watcher {
+/// A call that waits for the end of a task, which its function keeps.
+class done_call : public scheduled_call, public task_watcher {
   public:
-    explicit done_callback(scheduled_call& call) noexcept : call_(call) {}
-    void task_ended() noexcept override {
-        scheduler::here().push(call_);
-        delete this;
-    }
+    explicit done_call(joinable_task& target) noexcept : target_(target) {}
+    void task_ended() noexcept override { scheduler::here().push(*this); }
+
+  protected:
+    ~done_call() = default;
 
   private:
-    ~done_callback() = default;
-    scheduled_call& call_;
+    [[nodiscard]] bool withdraw() noexcept override {
+        if (!is_linked())
+            return false;
+        target_.remove_watcher(*this);
+        return true;
+    }
+
+    joinable_task& target_;
 };
 
 /// Throws `no_running_loop_error` if the task has ended and no loop runs, `std::bad_alloc`.
 template <class Function> call_handle call_when_done(joinable_task& task, Function&& function) {
-    scheduled_call& call = make_call(std::move(function));
-    call_handle handle(call);
-    try {
-        if (task.is_done())
-            reactor::current().push(call);
-        else
-            task.add_watcher(*new done_callback(call));
-    } catch (...) {
-        call.discard();
-        throw;
-    }
-    return handle;
+    scheduler* const loop_of_late = task.is_done() ? &scheduler::current() : nullptr;
+    done_call& call = make_call<done_call>(std::move(function), task);
+    if (loop_of_late != nullptr)
+        loop_of_late->push(call);
+    else
+        task.add_watcher(call);
+    return call_handle(call);
 }
 
 /// A coroutine that waits for a task to end.

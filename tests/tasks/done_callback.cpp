@@ -6,10 +6,12 @@
 #include <hob/gather.hpp>
 #include <hob/sync/future.hpp>
 
+#include <functional>
 #include <memory>
 #include <optional>
 #include <stdexcept>
 #include <string>
+#include <utility>
 #include <vector>
 
 using test::gate;
@@ -202,4 +204,189 @@ TEST_CASE("a future belongs to the first loop that awaits it", "[prim-loop]") {
     }
     value.set_result();
     first.run(wait());
+}
+
+TEST_CASE("a callback that is cancelled is destroyed at once", "[callbacks-mutate]") {
+    gate open;
+    test::program program(test::any_loop());
+    auto main = [&]() -> hob::task<> {
+        int alive = 0;
+        std::string log;
+        const auto task = hob::create_task(test::value_after(open, 1));
+        const hob::future<int> value;
+        std::vector<hob::call_handle> handles;
+        for (const char name : {'1', '2', '3'}) {
+            auto callback = [&log, name, token = test::counted(alive)](const auto&) {
+                log += name;
+            };
+            handles.push_back(task.add_done_callback(callback));
+            handles.push_back(value.add_done_callback(callback));
+        }
+        CHECK(alive == 6);
+        // One in the middle, then the first.
+        for (const std::size_t index : {2U, 3U, 0U, 1U}) {
+            CHECK(handles[index].cancel());
+            CHECK(handles[index].cancelled());
+            CHECK_FALSE(handles[index].cancel());
+        }
+        CHECK(alive == 2);
+        value.set_result(1);
+        open.open();
+        co_await task;
+        co_await test::settle();
+        CHECK(log == "33");
+        CHECK(alive == 0);
+        // What is queued, too.
+        auto late = task.add_done_callback([token = test::counted(alive)](const auto&) {});
+        auto later = value.add_done_callback([token = test::counted(alive)](const auto&) {});
+        auto soon = test::loop().call_soon([token = test::counted(alive)] {});
+        CHECK(alive == 3);
+        CHECK(late.cancel());
+        CHECK(later.cancel());
+        CHECK(soon.cancel());
+        CHECK(alive == 0);
+        co_await test::settle();
+    };
+    program.run(main());
+    CHECK(program.reports.empty());
+}
+
+TEST_CASE("adding and cancelling callbacks again and again takes no memory", "[callbacks-mutate]") {
+    gate open;
+    test::program program;
+    auto main = [&]() -> hob::task<> {
+        const auto task = hob::create_task(test::value_after(open, 1));
+        const hob::future<int> value;
+        const auto alive = std::make_shared<int>();
+        auto callback = [alive](const auto&) {};
+        const long before = test::resident_kib();
+        for (int count = 0; count != 100'000; ++count) {
+            task.add_done_callback(callback).cancel();
+            value.add_done_callback(callback).cancel();
+        }
+        CHECK(alive.use_count() == 2);
+        if (!test::sanitized)
+            CHECK(test::resident_kib() - before < 4096);
+        open.open();
+        co_await task;
+    };
+    program.run(main());
+}
+
+TEST_CASE("what a cancelled callback has captured may cancel others and drop what it waited for",
+          "[callbacks-mutate][destroy-in-cb]") {
+    gate open;
+    test::program program(test::any_loop());
+    class canceller {
+      public:
+        explicit canceller(std::function<void()> action) : action_(std::move(action)) {}
+        canceller(canceller&& other) noexcept : action_(std::exchange(other.action_, nullptr)) {}
+        canceller& operator=(canceller&&) = delete;
+        ~canceller() {
+            if (action_)
+                action_();
+        }
+
+      private:
+        std::function<void()> action_;
+    };
+    auto main = [&]() -> hob::task<> {
+        int alive = 0;
+        int actions = 0;
+        std::optional<hob::task_handle<int>> task = hob::create_task(test::value_after(open, 1));
+        std::optional<hob::future<int>> value;
+        value.emplace();
+        std::vector<hob::call_handle> handles;
+        auto add = [&](std::size_t other) {
+            auto act = [&, other] {
+                ++actions;
+                // Their own are cancelled already, those of others are not.
+                for (const std::size_t index : {other, other + 1, other + 2})
+                    if (index < handles.size())
+                        handles[index].cancel();
+            };
+            auto callback = [token = test::counted(alive), last = canceller(act)](const auto&) {};
+            handles.push_back(task->add_done_callback(std::move(callback)));
+            auto same = [token = test::counted(alive), last = canceller(act)](const auto&) {};
+            handles.push_back(value->add_done_callback(std::move(same)));
+        };
+        SECTION("each cancels the next ones") {
+            for (std::size_t index = 0; index != 10; ++index)
+                add(2 * index);
+            CHECK(alive == 20);
+            CHECK(handles[0].cancel());
+            CHECK(alive == 0);
+            CHECK(actions == 20);
+        }
+        SECTION("once they are queued") {
+            for (std::size_t index = 0; index != 10; ++index)
+                add(2 * index);
+            value->set_result(1);
+            CHECK(alive == 20);
+            CHECK(handles[19].cancel());
+            CHECK(handles[1].cancel());
+            CHECK(alive == 0);
+        }
+        SECTION("one drops the last reference to what it waited for, and to itself") {
+            handles.push_back(
+                value->add_done_callback([token = test::counted(alive), last = canceller([&] {
+                                                                            value.reset();
+                                                                            task.reset();
+                                                                            handles.clear();
+                                                                        })](const auto&) {}));
+            CHECK(handles[0].cancel());
+            CHECK(handles.empty());
+            CHECK_FALSE(value);
+            CHECK(alive == 0);
+        }
+        SECTION("a future is dropped whose callbacks cancel each other") {
+            for (std::size_t index = 0; index != 10; ++index)
+                add(2 * index);
+            value.reset();
+            CHECK(alive == 0);
+        }
+        open.open();
+        co_await test::settle();
+        CHECK(alive == 0);
+    };
+    program.run(main());
+    CHECK(program.reports.empty());
+}
+
+TEST_CASE("a future that outlives the loop of its callbacks does not call them", "[callbacks]") {
+    int alive = 0;
+    bool called = false;
+    std::optional<hob::future<int>> value;
+    hob::call_handle cancelled;
+    hob::call_handle kept;
+    {
+        test::program program(test::any_loop());
+        auto main = [&]() -> hob::task<> {
+            value.emplace();
+            auto callback = [&, token = test::counted(alive)](const auto&) { called = true; };
+            kept = value->add_done_callback(callback);
+            cancelled = value->add_done_callback(callback);
+            co_return;
+        };
+        program.run(main());
+    }
+    CHECK(alive == 2);
+    CHECK(cancelled.cancel());
+    CHECK(alive == 1);
+    SECTION("it is set outside of any loop") {
+        value->set_result(1);
+    }
+    SECTION("it is set in another loop") {
+        auto set = [&]() -> hob::task<> {
+            value->set_result(1);
+            co_await test::settle();
+        };
+        test::program second;
+        second.run(set());
+    }
+    CHECK(kept.cancelled());
+    CHECK(value->result() == 1);
+    value.reset();
+    CHECK(alive == 0);
+    CHECK_FALSE(called);
 }

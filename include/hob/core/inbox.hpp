@@ -45,6 +45,11 @@ class inbox {
         return true;
     }
 
+    /// On any thread: whether its loop has closed.
+    [[nodiscard]] bool is_closed() const noexcept {
+        return newest_.load(std::memory_order_acquire) == closed_mark();
+    }
+
     /// On any thread.
     void wake() noexcept {
         if (asleep_.load(std::memory_order_seq_cst) &&

@@ -45,11 +45,12 @@ class scheduled_call : public ready_callback, public timed_operation {
         if (thread_ != this_thread())
             throw wrong_thread_error();
         state_ = state::cancelled;
-        if (is_armed()) {
-            loop_->timers().remove(*this);
-            drop_function();
+        const bool is_withdrawn = withdraw();
+        // What the function has captured may do anything, also to this call's handles: the loop's
+        // reference keeps it meanwhile.
+        drop_function();
+        if (is_withdrawn)
             release();
-        }
         return true;
     }
 
@@ -87,6 +88,16 @@ class scheduled_call : public ready_callback, public timed_operation {
     virtual void call() = 0;
     virtual void drop_function() noexcept = 0;
     virtual void destroy() noexcept = 0;
+    /// Takes it back from what would make it ready, together with the loop's reference. False if
+    /// it is ready: it leaves the ready queue in its turn.
+    [[nodiscard]] virtual bool withdraw() noexcept {
+        if (!is_armed())
+            return false;
+        loop_->timers().remove(*this);
+        return true;
+    }
+    /// For a `Base` of `scheduled_function` to hide.
+    static void function_dropped() noexcept {}
 
   private:
     enum class state : unsigned char { pending, ran, cancelled };
@@ -99,9 +110,12 @@ class scheduled_call : public ready_callback, public timed_operation {
     state state_ = state::pending;
 };
 
-template <class Function> class scheduled_function final : public scheduled_call {
+/// `Base` is a `scheduled_call` that knows what it waits for.
+template <class Function, class Base> class scheduled_function final : public Base {
   public:
-    explicit scheduled_function(Function&& function) : function_(std::move(function)) {}
+    template <class... Arguments>
+    explicit scheduled_function(Function&& function, Arguments&... arguments)
+        : Base(arguments...), function_(std::move(function)) {}
 
     static void* operator new(std::size_t size) { return frame_pool::allocate(size); }
     static void operator delete(void* memory, std::size_t size) noexcept {
@@ -111,15 +125,19 @@ template <class Function> class scheduled_function final : public scheduled_call
   private:
     ~scheduled_function() = default;
     void call() override { (*function_)(); }
-    void drop_function() noexcept override { function_.reset(); }
+    void drop_function() noexcept override {
+        function_.reset();
+        this->function_dropped();
+    }
     void destroy() noexcept override { delete this; }
 
     std::optional<Function> function_;
 };
 
 /// Belongs to whoever will run or discard it.
-template <class Function> [[nodiscard]] scheduled_call& make_call(Function&& function) {
-    return *new scheduled_function<Function>(std::move(function));
+template <class Base = scheduled_call, class Function, class... Arguments>
+[[nodiscard]] Base& make_call(Function&& function, Arguments&... arguments) {
+    return *new scheduled_function<Function, Base>(std::move(function), arguments...);
 }
 
 /// Posts to a loop from any thread.
@@ -159,8 +177,8 @@ class call_handle {
             call_->release();
     }
 
-    /// The function will not run. Returns false if it has run, or was cancelled before. Throws
-    /// `wrong_thread_error` on a thread other than the loop's.
+    /// The function will not run, and is destroyed at once. Returns false if it has run, or was
+    /// cancelled before. Throws `wrong_thread_error` on a thread other than the loop's.
     bool cancel() { return call_ != nullptr && call_->cancel_call(); }
     [[nodiscard]] bool cancelled() const noexcept {
         return call_ != nullptr && call_->is_cancelled();

@@ -16,10 +16,39 @@
 #include <memory>
 #include <type_traits>
 #include <utility>
-#include <vector>
 
 namespace hob {
 namespace detail {
+
+/// A call that waits for the outcome of a future, which may come after its loop has closed.
+class outcome_call : public scheduled_call, public list_node {
+  public:
+    /// There is an outcome. Returns false, and does nothing, if the loop has closed.
+    [[nodiscard]] bool make_ready() noexcept {
+        if (inbox_->is_closed())
+            return false;
+        keep_future();
+        loop_.push(*this);
+        return true;
+    }
+
+  protected:
+    explicit outcome_call(reactor& loop) noexcept : loop_(loop), inbox_(loop.get_inbox()) {}
+    ~outcome_call() = default;
+
+  private:
+    /// Not before the call is ready: it would keep a future alive that nobody else can set.
+    virtual void keep_future() noexcept = 0;
+    [[nodiscard]] bool withdraw() noexcept final {
+        if (!is_linked())
+            return false;
+        intrusive_list<outcome_call>::remove(*this);
+        return true;
+    }
+
+    reactor& loop_; // while `inbox_` is open
+    std::shared_ptr<inbox> inbox_;
+};
 
 /// What the copies of a future share, whatever its type.
 class future_state_base {
@@ -49,17 +78,18 @@ class future_state_base {
         settle();
         return true;
     }
-    /// `owns` is set, and a reference given to the call, when it is queued: before that, it would
-    /// keep a future alive that nobody else can set.
-    void add_call(scheduled_call& call, bool& owns) {
+    /// For a callback: the loop that will run it. Throws `no_running_loop_error`, and `usage_error`
+    /// in a second loop.
+    [[nodiscard]] reactor& enter() {
         reactor& loop = reactor::current();
         line_.enter();
         note_thread();
-        const pending_call added{&loop, &call, &owns};
+        return loop;
+    }
+    void add_call(outcome_call& call) noexcept {
+        calls_.push_back(call);
         if (done_)
-            queue(added);
-        else
-            calls_.push_back(added);
+            make_calls_ready();
     }
 
     static void* operator new(std::size_t size) { return frame_pool::allocate(size); }
@@ -70,8 +100,8 @@ class future_state_base {
   protected:
     future_state_base() = default;
     ~future_state_base() {
-        for (const pending_call& each : calls_)
-            each.call->discard();
+        while (!calls_.empty())
+            calls_.pop_front().discard();
     }
 
     /// Whether that was the last one.
@@ -85,8 +115,7 @@ class future_state_base {
     void settle() noexcept {
         done_ = true;
         line_.let_pass();
-        for (const pending_call& each : std::exchange(calls_, {}))
-            queue(each);
+        make_calls_ready();
     }
     void report_unretrieved(const std::exception_ptr& error) noexcept {
         if (retrieved_)
@@ -108,20 +137,20 @@ class future_state_base {
             throw wrong_thread_error();
     }
 
-    class pending_call {
-      public:
-        scheduler* loop;
-        scheduled_call* call;
-        bool* owns;
-    };
-    void queue(const pending_call& due) noexcept {
-        keep();
-        *due.owns = true;
-        due.loop->push(*due.call);
+    void make_calls_ready() noexcept {
+        intrusive_list<outcome_call> refused;
+        while (!calls_.empty()) {
+            outcome_call& each = calls_.pop_front();
+            if (!each.make_ready())
+                refused.push_back(each);
+        }
+        // At the end, because what they have captured may be the last reference to this.
+        while (!refused.empty())
+            refused.pop_front().discard();
     }
 
     gate_line line_;
-    std::vector<pending_call> calls_;
+    intrusive_list<outcome_call> calls_;
     // Of the loop in which it was used last or made; null: of none. Loops do not change threads.
     const void* thread_ = current_scheduler == nullptr ? nullptr : this_thread();
     unsigned references_ = 1;
@@ -161,19 +190,26 @@ template <class T> class future_state final : public future_state_base {
     outcome<T> outcome_;
 };
 
-/// What a callback has of its future.
-template <class T> class callback_reference {
-  public:
-    explicit callback_reference(future_state<T>& target) noexcept : state(&target) {}
-    callback_reference(const callback_reference&) = delete;
-    callback_reference& operator=(const callback_reference&) = delete;
-    ~callback_reference() {
-        if (owns)
-            state->release();
+/// Keeps its future until its function is dropped.
+template <class T> class future_call : public outcome_call {
+  protected:
+    future_call(future_state<T>& target, reactor& loop) noexcept
+        : outcome_call(loop), target_(target) {}
+    ~future_call() = default;
+
+    void function_dropped() noexcept {
+        if (std::exchange(keeps_target_, false))
+            target_.release();
     }
 
-    future_state<T>* state;
-    bool owns = false;
+  private:
+    void keep_future() noexcept final {
+        target_.keep();
+        keeps_target_ = true;
+    }
+
+    future_state<T>& target_;
+    bool keeps_target_ = false;
 };
 
 /// `Result` is the value or a reference to it.
@@ -256,23 +292,18 @@ template <class T = void> class future {
     }
 
     /// Lets the loop call `function(future)` in a later turn once there is an outcome, in the order
-    /// of registration; if there is one already, in the next turn. Throws `no_running_loop_error`,
-    /// `std::bad_alloc`.
+    /// of registration; if there is one already, in the next turn. If the loop has closed before,
+    /// the function is destroyed instead. Throws `no_running_loop_error`, `usage_error` in a second
+    /// loop, `std::bad_alloc`.
     template <class Function> call_handle add_done_callback(Function function) const {
-        auto self = std::make_shared<detail::callback_reference<T>>(*state_);
-        bool& owns = self->owns;
-        auto call = [self = std::move(self), function = std::move(function)]() mutable {
-            self->state->keep();
-            function(future(*self->state));
+        detail::reactor& loop = state_->enter();
+        auto call = [state = state_, function = std::move(function)]() mutable {
+            state->keep();
+            function(future(*state));
         };
-        detail::scheduled_call& scheduled = detail::make_call(std::move(call));
+        auto& scheduled = detail::make_call<detail::future_call<T>>(std::move(call), *state_, loop);
         call_handle handle(scheduled);
-        try {
-            state_->add_call(scheduled, owns);
-        } catch (...) {
-            scheduled.discard();
-            throw;
-        }
+        state_->add_call(scheduled);
         return handle;
     }
 
