@@ -24,7 +24,7 @@ namespace detail {
 
 /// Tells the exception handler, in debug mode, of a task that nobody awaited.
 [[gnu::cold]] inline void report_never_awaited(promise_base& never) noexcept {
-    if (current_scheduler == nullptr || !current_scheduler->has(scheduler::duty::debug))
+    if (current_scheduler == nullptr || !current_scheduler->reports_unawaited())
         return;
     try {
         std::string what = "a task was never awaited";
@@ -172,6 +172,7 @@ template <class T> class task_awaiter : public awaiter_base {
     [[gnu::cold, gnu::noinline]] static void start_in_a_later_turn(promise_base& child,
                                                                    promise_base& caller) noexcept {
         if (caller.owner().is_being_cancelled()) {
+            const scheduler::refusal refusing(scheduler::here());
             child.coroutine().destroy();
             caller.owner().stop_at(caller);
             return;

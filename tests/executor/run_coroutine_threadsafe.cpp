@@ -278,6 +278,35 @@ TEST_CASE("eight threads ask one loop for tasks", "[rct]") {
     CHECK(sum == 8L * 500 * 499 / 2);
 }
 
+TEST_CASE("a task that is stopped before its first step was not forgotten by anybody", "[rct]") {
+    hob::runner_options options;
+    options.debug = true;
+    test::program program(options);
+    // The loop closes some turns later: with one of these numbers, right before the first step.
+    const int turns = GENERATE(0, 1, 2, 3);
+    const bool cancels = GENERATE(false, true);
+    INFO(turns << " turns");
+    bool began = false;
+    auto work = [&]() -> hob::task<int> {
+        began = true;
+        co_return 1;
+    };
+    std::optional<hob::threadsafe_future<int>> future;
+    auto main = [&]() -> hob::task<> {
+        future = hob::run_coroutine_threadsafe(hob::event_loop::current().get_handle(), work());
+        if (cancels)
+            CHECK(future->cancel());
+        for (int turn = 0; turn != turns; ++turn)
+            co_await hob::yield();
+    };
+    program.run(main());
+    program.runner().close();
+    CHECK_FALSE((began && cancels));
+    if (!began)
+        CHECK_THROWS(future->get());
+    CHECK(program.reports.empty());
+}
+
 TEST_CASE("a task that its loop's closing overtakes was not forgotten by anybody", "[rct]") {
     hob::runner_options options;
     options.debug = true;

@@ -21,6 +21,10 @@ namespace {
 hob::task<> keep_until(counted, gate& open) {
     co_await open.wait();
 }
+hob::task<int> pass_on(hob::task<int> inner) {
+    const int value = co_await std::move(inner);
+    co_return value;
+}
 
 } // namespace
 
@@ -119,17 +123,43 @@ TEST_CASE("a task that was cancelled before it started is not reported as never 
     CHECK(program.reports.empty());
 }
 
+TEST_CASE("what a coroutine that never began would have awaited is not reported as never awaited",
+          "[never-awaited][cancel-unstarted]") {
+    test::program program(test::any_loop());
+    program.loop().set_debug(true);
+    int alive = 0;
+    auto main = [&]() -> hob::task<> {
+        auto wrapped = hob::create_task(pass_on(pass_on(keep_parameter(counted(alive), 1))));
+        auto limited = hob::create_task(hob::timeout(1h, keep_parameter(counted(alive), 1)));
+        CHECK(alive == 2);
+        wrapped.cancel();
+        limited.cancel();
+        co_await test::settle();
+        CHECK(wrapped.cancelled());
+        CHECK(limited.cancelled());
+        CHECK(alive == 0);
+        CHECK(program.reports.empty());
+        // What is forgotten afterwards still is.
+        static_cast<void>(pass_on(test::value_now(1)));
+        CHECK(program.reports.size() == 2);
+    };
+    program.run(main());
+}
+
 TEST_CASE("a task whose await was stopped before it began is not reported as never awaited",
           "[never-awaited]") {
+    const bool shifted = GENERATE(false, true);
     test::program program;
     program.loop().set_debug(true);
     int awaited = 0;
     hob::task_handle<> self;
     auto body = [&]() -> hob::task<> {
         self.cancel();
-        // The budget of awaits that do not suspend ends somewhere in here.
-        for (;; ++awaited)
+        // The budget of awaits that do not suspend ends somewhere in here, at either of the two.
+        if (shifted)
             co_await test::value_now(1);
+        for (;; ++awaited)
+            co_await pass_on(test::value_now(1));
     };
     auto main = [&]() -> hob::task<> {
         self = hob::create_task(body());

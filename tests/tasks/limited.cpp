@@ -402,6 +402,34 @@ TEST_CASE("a cancellation that comes with a free place is no success", "[limited
     program.run(main());
 }
 
+TEST_CASE("elements whose turn does not come after a failure were not forgotten",
+          "[limited][never-awaited]") {
+    const bool maps = GENERATE(false, true);
+    test::program program(test::any_loop());
+    program.loop().set_debug(true);
+    const std::vector<int> elements{0, 1, 2};
+    int began = 0;
+    auto visit = [&](int element) -> hob::task<> {
+        ++began;
+        if (element == 0)
+            throw std::runtime_error("the first one");
+        co_await test::settle();
+    };
+    auto map = [&](int element) -> hob::task<int> {
+        co_await visit(element);
+        co_return element;
+    };
+    auto main = [&]() -> hob::task<> {
+        if (maps)
+            co_await hob::map_limited(3, elements, map);
+        else
+            co_await hob::for_each_limited(3, elements, visit);
+    };
+    CHECK_THROWS_AS(program.run(main()), hob::exception_group);
+    CHECK(began == 1);
+    CHECK(program.reports.empty());
+}
+
 TEST_CASE("a limit may be the largest number", "[limited]") {
     test::program program;
     auto main = []() -> hob::task<> {

@@ -164,6 +164,23 @@ class scheduler {
             duties_ &= ~static_cast<unsigned>(changed);
     }
 
+    /// While a coroutine is destroyed that was cancelled before it began: nobody has forgotten to
+    /// await the tasks among its parameters.
+    class refusal {
+      public:
+        explicit refusal(scheduler& loop) noexcept
+            : loop_(loop), outer_(std::exchange(loop.refusing_, true)) {}
+        ~refusal() { loop_.refusing_ = outer_; }
+        refusal(const refusal&) = delete;
+        refusal& operator=(const refusal&) = delete;
+
+      private:
+        scheduler& loop_;
+        const bool outer_;
+    };
+    /// Whether somebody wants to know of a task that is destroyed now, and was not awaited.
+    [[nodiscard]] bool reports_unawaited() const noexcept { return has(duty::debug) && !refusing_; }
+
   protected:
     ~scheduler() = default;
 
@@ -185,6 +202,7 @@ class scheduler {
     std::uintptr_t stack_limit_ = 0;
     unsigned budget_ = budget_per_step;
     unsigned duties_ = 0;
+    bool refusing_ = false;
 };
 
 } // namespace hob::detail

@@ -313,7 +313,11 @@ class scope : public ready_callback {
             // Only a cancellation brings a waiting scope here, and only once.
             waiting_->cancel();
             break;
-        case state::refused:
+        case state::refused: {
+            const scheduler::refusal refusing(scheduler::here());
+            unwind();
+            break;
+        }
         case state::stopping:
             unwind();
             break;
