@@ -4,6 +4,7 @@
 #include "support/loops.hpp"
 #include "support/program.hpp"
 
+#include <hob/current_task.hpp>
 #include <hob/finally.hpp>
 #include <hob/gather.hpp>
 #include <hob/shield.hpp>
@@ -79,6 +80,70 @@ TEST_CASE("a cleanup callable is called when the body has ended", "[cancel-final
         CHECK(log == strings{"called", "cleaned"});
     };
     program.run(main());
+}
+
+TEST_CASE("a cleanup may be a plain function, called whichever way the body ends",
+          "[cancel-finally]") {
+    gate never;
+    test::program program(test::any_loop());
+    strings log;
+    auto clean = [&] { log.push_back("cleaned in " + hob::current_task().name()); };
+    auto body = [&](int way) -> hob::task<> {
+        auto fail = fail_after("body", 1);
+        if (way == 0) {
+            auto with_value = hob::finally(test::value_now(5), clean);
+            const int value = co_await std::move(with_value);
+            CHECK(value == 5);
+        } else if (way == 1) {
+            co_await hob::finally(std::move(fail), clean);
+        } else {
+            co_await hob::finally(never.wait(), [&log] { log.push_back("cleaned in cleaner"); });
+        }
+        fail.discard();
+    };
+    auto main = [&]() -> hob::task<> {
+        for (const int way : {0, 1, 2}) {
+            log.clear();
+            auto handle = hob::create_task(body(way));
+            handle.set_name("cleaner");
+            co_await test::settle();
+            if (way == 2) {
+                CHECK(log.empty());
+                handle.cancel();
+                co_await test::settle();
+                CHECK(handle.cancelled());
+            }
+            CHECK(handle.done());
+            CHECK(log == strings{"cleaned in cleaner"});
+            if (way == 1)
+                CHECK(hob::exception_group::describe(handle.exception()) == "body");
+        }
+    };
+    program.run(main());
+    CHECK(program.reports.empty());
+}
+
+TEST_CASE("the exception of a plain function counts as that of an awaited cleanup",
+          "[cancel-finally][cancel-cleanup-throws]") {
+    gate never;
+    test::program program(test::any_loop());
+    auto clean = [] { throw std::runtime_error("cleanup"); };
+    auto main = [&]() -> hob::task<> {
+        auto after_value = hob::create_task(hob::finally(test::value_now(5), clean));
+        auto after_failure = hob::create_task(hob::finally(fail_after("body", 1), clean));
+        auto after_stop = hob::create_task(hob::finally(never.wait(), clean));
+        co_await test::settle();
+        CHECK(hob::exception_group::describe(after_value.exception()) == "cleanup");
+        CHECK(hob::exception_group::describe(after_failure.exception()) == "body");
+        CHECK(reported(program) == "cleanup");
+        program.reports.clear();
+        after_stop.cancel();
+        co_await test::settle();
+        CHECK(after_stop.cancelled());
+        CHECK(reported(program) == "cleanup");
+    };
+    program.run(main());
+    CHECK(program.reports.size() == 1);
 }
 
 TEST_CASE("a cleanup that cannot be made counts as one that failed", "[cancel-finally]") {
