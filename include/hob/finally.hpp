@@ -94,6 +94,8 @@ template <class T, class Cleanup> class finally_operation final : public combina
             require_root(cleanup_task_);
         } catch (...) {
             cleanup_start_error_ = std::current_exception();
+            if (is_fatal(cleanup_start_error_))
+                scheduler::here().fail(cleanup_start_error_);
             one_ended();
             return;
         }
@@ -105,7 +107,9 @@ template <class T, class Cleanup> class finally_operation final : public combina
         return cleanup_start_error_ ? cleanup_start_error_ : cleanup_branch_.error();
     }
     void report_cleanup_error() noexcept {
-        if (const std::exception_ptr error = cleanup_error())
+        const std::exception_ptr error = cleanup_error();
+        // A fatal one leaves `run`, which tells it.
+        if (error && !is_fatal(error))
             scheduler::here().report("an exception left a cleanup, and another outcome goes on",
                                      &waiter_->owner(), error);
     }
@@ -147,7 +151,7 @@ template <class T, class Cleanup> class finally_operation final : public combina
 /// `cleanup` is an awaitable of void, or a callable that is called when the body has ended, and
 /// returns such an awaitable or nothing. It may have a time limit of its own. An exception that
 /// leaves it is thrown if the body gave a value; otherwise it goes to the loop's exception handler,
-/// and the body's exception or stop goes on.
+/// and the body's exception or stop goes on. A `fatal_error` leaves `run` at once.
 template <detail::taskable Body, class Cleanup> auto finally(Body&& body, Cleanup&& cleanup) {
     detail::check_cleanup<Cleanup>();
     using T = detail::task_result_t<Body>;

@@ -205,6 +205,51 @@ TEST_CASE("a fatal exception of a group's child is told once", "[fatal-exc]") {
     CHECK(fatal_reports(program) == 0);
 }
 
+TEST_CASE("a fatal exception of a cleanup is told once, whichever way the body ended",
+          "[fatal-exc]") {
+    test::program program(test::any_loop());
+    gate now;
+    gate never;
+    now.open();
+    auto awaited = [&]() -> hob::task<> { co_await fail_fatally(now); };
+    auto called = [] { throw hob::fatal_error("the end"); };
+    auto not_made = [&]() {
+        if (program.loop().is_running())
+            throw hob::fatal_error("the end");
+        return awaited();
+    };
+    const int way = GENERATE(0, 1, 2);
+    INFO("way " << way);
+    auto with = [&](auto& cleanup) -> hob::task<> {
+        if (way == 0)
+            co_await hob::finally(test::value_now(1), cleanup);
+        else if (way == 1)
+            co_await hob::finally(test::failure_now("body"), cleanup);
+        else
+            co_await hob::finally(never.wait(), cleanup);
+    };
+    const auto run = [&](auto& cleanup) {
+        auto main = [&]() -> hob::task<> {
+            auto handle = hob::create_task(with(cleanup));
+            co_await test::settle();
+            handle.cancel();
+            co_await never.wait();
+        };
+        CHECK_THROWS_AS(program.run(main()), hob::fatal_error);
+        program.runner().close();
+        CHECK(fatal_reports(program) == 0);
+    };
+    SECTION("awaited") {
+        run(awaited);
+    }
+    SECTION("called") {
+        run(called);
+    }
+    SECTION("which could not be made") {
+        run(not_made);
+    }
+}
+
 TEST_CASE("a fatal exception of a branch does not wait for its siblings", "[fatal-exc]") {
     gate open;
     gate never;
