@@ -4,6 +4,7 @@
 
 #include <hob/core/as_task.hpp>
 #include <hob/core/awaitable.hpp>
+#include <hob/core/callable.hpp>
 #include <hob/core/event_loop.hpp>
 #include <hob/core/late.hpp>
 #include <hob/core/task_record.hpp>
@@ -270,6 +271,7 @@ template <class T = void> class task_handle {
     /// which runs the task, `no_running_loop_error` if the task has ended and no loop runs here,
     /// `std::bad_alloc`.
     template <class Function> call_handle add_done_callback(Function function) const {
+        detail::check_callback<Function&, task_handle&>();
         require();
         // Before the handle is copied: its count is not for two threads.
         if (!done())

@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: MIT
-// Refuses the callables that GCC 12 would destroy twice.
+// Refuses the callables that GCC 12 would destroy twice, and coroutines where functions belong.
 #pragma once
 
+#include <hob/core/awaitable.hpp>
+
+#include <concepts>
 #include <type_traits>
 
 namespace hob::detail {
@@ -29,6 +32,27 @@ template <class F> consteval void check_callable() {
                   "co_await expression twice. Name the callable first: "
                   "`auto job = [...] {...}; co_await f(job);` "
                   "or, if it cannot be copied, `co_await f(std::ref(job));`");
+}
+
+/// Whether the call makes a task.
+template <class Function, class... Arguments> inline constexpr bool makes_task = false;
+template <class Function, class... Arguments>
+    requires std::invocable<Function, Arguments...>
+inline constexpr bool makes_task<Function, Arguments...> =
+    is_task<std::invoke_result_t<Function, Arguments...>>;
+
+/// For a function that the loop calls, and whose result it drops: a task would never run.
+template <class Function, class... Arguments> consteval void check_callback() {
+    static_assert(!makes_task<Function, Arguments...>,
+                  "hob: nobody would await the task that this function returns. Give a function "
+                  "that starts it: `[] { hob::create_task(f()); }`");
+}
+
+/// For a function that a thread of a pool calls, where a task would not run either.
+template <class Function, class... Arguments> consteval void check_job() {
+    static_assert(!makes_task<Function, Arguments...>,
+                  "hob: a coroutine cannot run on a thread of a pool: give a function, or await "
+                  "the coroutine directly");
 }
 
 } // namespace hob::detail

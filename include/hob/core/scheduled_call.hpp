@@ -2,6 +2,7 @@
 // A plain function that the loop runs: call_soon, call_later, call_at, call_soon_threadsafe.
 #pragma once
 
+#include <hob/core/callable.hpp>
 #include <hob/core/current_context.hpp>
 #include <hob/core/frame_pool.hpp>
 #include <hob/core/inbox.hpp>
@@ -137,6 +138,7 @@ template <class Function, class Base> class scheduled_function final : public Ba
 /// Belongs to whoever will run or discard it.
 template <class Base = scheduled_call, class Function, class... Arguments>
 [[nodiscard]] Base& make_call(Function&& function, Arguments&... arguments) {
+    check_callback<Function&>();
     return *new scheduled_function<Function, Base>(std::move(function), arguments...);
 }
 

@@ -89,6 +89,7 @@ concept pool_callable = std::invocable<std::decay_t<Function>, std::decay_t<Argu
 template <template <class...> class Operation, class Function, class... Arguments>
 auto defer_to_pool(thread_pool& pool, Function&& function, Arguments&&... arguments) {
     check_callable<Function>();
+    check_job<std::decay_t<Function>, std::decay_t<Arguments>...>();
     return deferred<Operation<std::decay_t<Function>, std::decay_t<Arguments>...>, thread_pool&,
                     std::decay_t<Function>, std::decay_t<Arguments>...>(
         pool, std::forward<Function>(function), std::forward<Arguments>(arguments)...);

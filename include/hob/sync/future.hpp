@@ -3,6 +3,7 @@
 #pragma once
 
 #include <hob/core/as_task.hpp>
+#include <hob/core/callable.hpp>
 #include <hob/core/frame_pool.hpp>
 #include <hob/core/reactor.hpp>
 #include <hob/core/result.hpp>
@@ -296,6 +297,7 @@ template <class T = void> class future {
     /// the function is destroyed instead. Throws `no_running_loop_error`, `usage_error` in a second
     /// loop, `std::bad_alloc`.
     template <class Function> call_handle add_done_callback(Function function) const {
+        detail::check_callback<Function&, future>();
         detail::reactor& loop = state_->enter();
         auto call = [state = state_, function = std::move(function)]() mutable {
             state->keep();
