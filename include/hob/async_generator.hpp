@@ -85,13 +85,13 @@ template <class T> class next_operation final : public generator_user<T> {
     static constexpr bool await_ready() noexcept { return false; }
     template <hob_promise Promise> bool await_suspend(std::coroutine_handle<Promise> awaiting) {
         // Before there is a task, which nothing could stop until it has a first step to make.
-        if (!generator_.is_started() && awaiting.promise().owner().is_cancelled())
+        if (!generator_.is_started() && awaiting.promise().owner().is_being_cancelled())
             return !this->begin(awaiting.promise());
         generator_task<T>& task = generator_.require_task();
         if (task.is_done()) {
             error_ = task.take_error();
             stopped_ = task.take_stop();
-            return stopped_ && awaiting.promise().owner().is_cancelled() &&
+            return stopped_ && awaiting.promise().owner().is_being_cancelled() &&
                    !this->begin(awaiting.promise());
         }
         task.require_free();
