@@ -200,6 +200,27 @@ TEST_CASE("a dump goes 10,000 awaits deep", "[dump]") {
     program.run(main());
 }
 
+TEST_CASE("a dump of scopes in each other is cut off where nobody reads on", "[dump]") {
+    gate open;
+    test::program program;
+    auto nest = [&](auto& self, int levels) -> hob::task<> {
+        if (levels == 0)
+            co_await open.wait();
+        else
+            co_await hob::timeout(1h, self(self, levels - 1));
+    };
+    auto main = [&]() -> hob::task<> {
+        const auto task = hob::create_task(nest(nest, 5'000));
+        co_await test::settle(5'000);
+        const std::string text = hob::dump_tasks();
+        CHECK(text.size() < 4'000'000);
+        CHECK(contains("and more below, deeper than 500 levels").match(text));
+        open.open();
+        co_await task;
+    };
+    program.run(main());
+}
+
 TEST_CASE("a task of an operation stands where it was created", "[dump]") {
     test::program program;
     gate open;

@@ -30,6 +30,12 @@ class task_tree {
 
     void add(scope& each) {
         const std::string indent(depth_ * 4, ' ');
+        // Nobody reads on, and each level takes some of the stack.
+        if (depth_ == most_levels) {
+            text_ +=
+                indent + "and more below, deeper than " + std::to_string(most_levels) + " levels\n";
+            return;
+        }
         task_scope* const task = each.as_task();
         text_ += indent +
                  (task != nullptr ? "task '" + task->name() + "'" : std::string("branch")) + ": " +
@@ -107,6 +113,7 @@ class task_tree {
 
     std::unordered_map<const scope*, promise_base*> leaves_;
     std::string text_;
+    static constexpr std::size_t most_levels = 500;
     std::size_t depth_ = 0;
 };
 
