@@ -282,10 +282,11 @@ template <class Value = void> class task_status {
                                        : std::constructible_from<Value, Values && ...>)
     void started(Values&&... value) {
         home_.require_here();
-        if (std::exchange(called_, true))
+        if (called_)
             throw usage_error("a task said twice that it had started");
         if constexpr (!std::is_void_v<Value>)
             value_.emplace(std::forward<Values>(value)...);
+        called_ = true;
         const detail::entered_loop running(home_);
         hand_over();
     }

@@ -1,17 +1,21 @@
 // SPDX-License-Identifier: MIT
 // What happens while a loop closes: destructors and handlers that start tasks and make calls.
 #include "../catch.hpp"
+#include "executor/pool_support.hpp"
 #include "support/child_process.hpp"
 #include "support/loops.hpp"
 #include "support/program.hpp"
 
 #include <hob/debug/metrics.hpp>
+#include <hob/executor/run_in_executor.hpp>
 #include <hob/finally.hpp>
 #include <hob/shield.hpp>
 #include <hob/sync/event.hpp>
 
 #include <functional>
 #include <memory>
+#include <string>
+#include <thread>
 #include <utility>
 
 using namespace std::chrono_literals;
@@ -239,4 +243,73 @@ TEST_CASE("done-callbacks are called when a loop closes, whichever task ends las
     program.run(main());
     program.runner().close();
     CHECK(called == "ab");
+}
+
+TEST_CASE("a loop that never ran waits, when it closes, for what its destructors start",
+          "[run-leftover][ex-outlive]") {
+    bool went_on = false;
+    test::thread_gate gate;
+    hob::thread_pool pool;
+    std::thread opener([&] {
+        gate.wait_for_visitors(1);
+        gate.open();
+    });
+    auto work = [&]() -> hob::task<> {
+        co_await hob::run_in_executor(pool, [&] { gate.wait(); });
+        went_on = true;
+    };
+    // Not stopped: a job that has begun is waited for.
+    const auto start = [&] { hob::create_task(hob::shield(work()), hob::eager); };
+    {
+        hob::event_loop loop;
+        SECTION("in a call") {
+            loop.call_later(1h, [kept = starter(start)] {});
+        }
+        SECTION("in a post that a call makes") {
+            loop.call_later(1h,
+                            [kept = starter([&, handle = loop.get_handle()] {
+                                 CHECK(handle.call_soon_threadsafe([inner = starter(start)] {}));
+                             })] {});
+        }
+        loop.close();
+    }
+    CHECK(went_on);
+    opener.join();
+}
+
+TEST_CASE("a task that nothing stops goes on when what the loop discards wakes it",
+          "[run-leftover]") {
+    bool went_on = false;
+    hob::event event;
+    test::program program;
+    auto wait = [&]() -> hob::task<> {
+        co_await hob::shield(event.wait());
+        went_on = true;
+    };
+    auto main = [&]() -> hob::task<> {
+        hob::create_task(wait());
+        co_await test::settle();
+        CHECK(loop().call_soon_threadsafe([kept = starter([&] { event.set(); })] {}));
+    };
+    program.run(main());
+    program.runner().close();
+    CHECK(went_on);
+}
+
+TEST_CASE("a task that nothing stops is told of, also if a destructor has started it",
+          "[run-leftover]") {
+    const test::child_result child = test::in_child([] {
+        gate never;
+        test::program program;
+        auto stuck = [&]() -> hob::task<> { co_await hob::shield(never.wait()); };
+        auto main = [&]() -> hob::task<> {
+            loop().call_later(1h,
+                              [kept = starter([&] { hob::create_task(stuck(), hob::eager); })] {});
+            co_return;
+        };
+        program.run(main());
+        program.runner().close();
+        return program.reports.size() == 1 ? 7 : 1;
+    });
+    CHECK(child.code == 7);
 }

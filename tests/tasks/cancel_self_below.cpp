@@ -5,6 +5,7 @@
 #include "support/loops.hpp"
 #include "support/program.hpp"
 
+#include <hob/any_task_handle.hpp>
 #include <hob/current_task.hpp>
 #include <hob/executor/run_in_executor.hpp>
 #include <hob/finally.hpp>
@@ -12,10 +13,13 @@
 #include <hob/race.hpp>
 #include <hob/shield.hpp>
 #include <hob/stop_token.hpp>
+#include <hob/sync/queue.hpp>
 #include <hob/task_group.hpp>
 #include <hob/timeout.hpp>
 
 #include <stop_token>
+#include <utility>
+#include <vector>
 
 using namespace std::chrono_literals;
 
@@ -168,4 +172,94 @@ TEST_CASE("a group or a race that is over stops what is below its tasks at the n
         CHECK(passed == 0);
     };
     program.run(main());
+}
+
+TEST_CASE("what begins below a cancelled scope takes the cancellation from nobody else",
+          "[cancel-level][cancel-self]") {
+    test::program program(test::any_loop());
+    hob::task_handle<> whole;
+    int alive = 0;
+    auto sleep = [&]() -> hob::task<> {
+        const test::counted self(alive);
+        co_await hob::sleep_for(1h);
+    };
+    auto cancel = [&]() -> hob::task<> {
+        whole.cancel();
+        co_return;
+    };
+    auto nothing = []() -> hob::task<> { co_return; };
+    auto nested = [&]() -> hob::task<> { co_await hob::gather(sleep(), cancel(), nothing()); };
+    auto body = [&](hob::task_group& group) -> hob::task<> {
+        group.start(sleep());
+        co_await test::settle();
+        whole.cancel();
+        group.start(nothing());
+    };
+    auto inside = [&](int form) -> hob::task<> {
+        co_await hob::yield();
+        switch (form) {
+        case 0:
+            co_await hob::timeout(2h, hob::with_task_group(body));
+            break;
+        case 1:
+            co_await hob::timeout(2h, hob::gather(sleep(), cancel(), nothing()));
+            break;
+        case 2: {
+            std::vector<hob::task<>> tasks;
+            tasks.push_back(sleep());
+            tasks.push_back(cancel());
+            tasks.push_back(nothing());
+            co_await hob::timeout(2h, hob::gather(std::move(tasks)));
+            break;
+        }
+        default:
+            co_await hob::timeout(2h, hob::race(sleep(), nested()));
+        }
+    };
+    auto main = [&]() -> hob::task<> {
+        for (int form = 0; form != 4; ++form) {
+            INFO("form " << form);
+            const auto start = hob::event_loop::current().time();
+            whole = hob::create_task(inside(form));
+            CHECK_THROWS_AS(co_await whole, hob::cancelled_error);
+            CHECK(alive == 0);
+            CHECK(hob::event_loop::current().time() - start < 30min);
+        }
+    };
+    program.run(main());
+    CHECK(program.reports.empty());
+}
+
+TEST_CASE("a server below other scopes is cancelled in the turn in which a client comes",
+          "[cancel-level][tg-ext-cancel]") {
+    test::program program(test::any_loop());
+    hob::queue<int> clients(10);
+    int alive = 0;
+    auto serve_one = [&](int) -> hob::task<> {
+        const test::counted self(alive);
+        co_await hob::sleep_for(1h);
+    };
+    auto body = [&](hob::task_group& group) -> hob::task<> {
+        for (;;)
+            group.start(serve_one(co_await clients.get()));
+    };
+    auto serve = [&]() -> hob::task<> { co_await hob::with_task_group(body); };
+    auto main = [&]() -> hob::task<> {
+        const auto server = hob::create_task(hob::gather(serve(), hob::sleep_for(2h)));
+        co_await test::settle();
+        CHECK(clients.try_put(1));
+        co_await test::settle();
+        CHECK(alive == 1);
+        auto cancel = [](hob::any_task_handle target) -> hob::task<> {
+            target.cancel();
+            co_return;
+        };
+        // Both run in the next turn.
+        const auto cancelling = hob::create_task(cancel(server));
+        CHECK(clients.try_put(2));
+        CHECK_THROWS_AS(co_await server, hob::cancelled_error);
+        CHECK(alive == 0);
+    };
+    program.run(main());
+    CHECK(program.reports.empty());
 }

@@ -10,6 +10,8 @@
 #include <hob/core/task_tree.hpp>
 
 #include <chrono>
+#include <cstddef>
+#include <cstdint>
 #include <cstdio>
 #include <functional>
 #include <memory>
@@ -195,7 +197,7 @@ class event_loop final : private detail::reactor {
     /// All live tasks: see `hob::dump_tasks`.
     [[nodiscard]] std::string dump(dump_format format = dump_format::text) {
         // Operations describe themselves by the clock of the running loop.
-        const described_loop here(*this);
+        const detail::entered_loop here(*this);
         const detail::task_graph graph(*this);
         if (format == dump_format::json)
             return graph.json();
@@ -225,20 +227,6 @@ class event_loop final : private detail::reactor {
                 throw deadlock_error(dump());
         } while (!ended);
     }
-
-    /// Makes this the running loop, which it may be or not.
-    class described_loop {
-      public:
-        explicit described_loop(event_loop& loop) noexcept
-            : outer_(std::exchange(detail::current_scheduler,
-                                   static_cast<detail::scheduler*>(&loop))) {}
-        ~described_loop() { detail::current_scheduler = outer_; }
-        described_loop(const described_loop&) = delete;
-        described_loop& operator=(const described_loop&) = delete;
-
-      private:
-        detail::scheduler* outer_;
-    };
 
     void require_startable() const {
         require_usable();
@@ -292,6 +280,8 @@ class event_loop final : private detail::reactor {
             return !tasks().empty() && !is_ready() && !is_stuck();
         };
         cancelling_all_ = true;
+        if (!tasks().empty())
+            watch_inbox();
         cancel_each();
         set(duty::return_soon);
         while (!tasks().empty() && !is_forked()) {
@@ -315,7 +305,12 @@ class event_loop final : private detail::reactor {
                    std::exchange(fatal_, nullptr), nullptr);
         set(duty::leave, false);
     }
-    void tell_unstoppable() noexcept {
+    /// Returns how many tasks are left behind. Tells of them if there are more than `told`.
+    std::size_t tell_unstoppable(std::size_t told) noexcept {
+        std::size_t left = 0;
+        tasks().for_each([&left](detail::task_scope&) { ++left; });
+        if (left <= told)
+            return told;
         try {
             call_exception_handler({"tasks that nothing can stop are left behind when their loop "
                                     "closes",
@@ -326,6 +321,7 @@ class event_loop final : private detail::reactor {
             std::fputs("hob: tasks that nothing can stop are left behind when their loop closes\n",
                        stderr);
         }
+        return left;
     }
 
     void shut_down() noexcept {
@@ -335,31 +331,40 @@ class event_loop final : private detail::reactor {
         // The child cannot reach the operations that its copies of the tasks wait for.
         if (is_forked()) {
             tell_failures();
+            // Handles may outlive this copy, and must find nothing that they would touch.
+            get_inbox()->close(ready_);
+            while (!timers().empty())
+                static_cast<void>(timers().pop());
             return;
         }
         const running_guard guard(*this);
         end_all_tasks();
-        const std::uint32_t ended_tasks = tasks_made();
-        if (!tasks().empty())
-            tell_unstoppable();
+        std::uint32_t ended_tasks = tasks_made();
+        const std::size_t told = tell_unstoppable(0);
         flush();
-        do
-            take_posts();
-        while (has(duty::posts));
-        discard_all(ended_tasks);
-        // What was posted meanwhile goes the same way; other threads must not keep this going.
+        // What is destroyed may post again, and so may other threads, which must not keep this
+        // going.
+        int rounds = 16;
+        do {
+            do
+                take_posts();
+            while (has(duty::posts));
+            discard_all(ended_tasks);
+        } while (!get_inbox()->empty() && --rounds != 0);
         get_inbox()->close(ready_);
-        discard_all(tasks_made());
+        discard_all(ended_tasks);
+        tell_unstoppable(told);
+        discard_all(ended_tasks);
         // What was destroyed may have closed descriptors.
         flush();
     }
     /// Destroys the calls that are left, unrun, and reports the failures. Destructors and the
-    /// exception handler may start tasks and make calls: those end here as well. `ended_tasks` is
-    /// how many were made until `end_all_tasks`.
-    void discard_all(std::uint32_t ended_tasks) noexcept {
+    /// exception handler may start and wake tasks, which are ended here as well. `ended_tasks` is
+    /// how many were made until the last `end_all_tasks`.
+    void discard_all(std::uint32_t& ended_tasks) noexcept {
         do {
-            // Before anything else goes, so that nothing that is ready or timed is a task's.
-            if (tasks_made() != ended_tasks) {
+            // First, so that what is ready is no task's.
+            if (tasks_made() != ended_tasks || (!tasks().empty() && is_ready())) {
                 end_all_tasks();
                 ended_tasks = tasks_made();
             }

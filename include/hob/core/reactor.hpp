@@ -146,8 +146,8 @@ class reactor : public scheduler, public task_owner, private registered_loop {
     /// step like any other.
     void count_spared_step() noexcept { steps_.increment(); }
     /// If the next turn would do nothing but run `node`, which is in the ready queue, takes the
-    /// node: the caller runs it inside the step at hand. What this turn is yet to run stays: the
-    /// turn ends with its last node.
+    /// node: the caller runs it inside the step at hand. The last node of the turn at hand stays,
+    /// by which `run_ready` knows when the turn is over.
     [[nodiscard, gnu::always_inline]] bool take_turn_of(ready_node& node) noexcept {
         if (ready_.front() != &node || ready_.back() != &node || &node == last_of_turn_ ||
             !has_nothing_else() || !may_nest() || !spend_budget())

@@ -46,12 +46,14 @@ class scheduled_call : public ready_callback, public timed_operation {
         if (thread_ != this_thread())
             throw wrong_thread_error();
         state_ = state::cancelled;
+        // What the function has captured may do anything, also drop this call's handles and close
+        // the loop.
+        keep();
         const bool is_withdrawn = withdraw();
-        // What the function has captured may do anything, also to this call's handles: the loop's
-        // reference keeps it meanwhile.
         drop_function();
         if (is_withdrawn)
             release();
+        release();
         return true;
     }
 

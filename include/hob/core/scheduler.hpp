@@ -168,8 +168,8 @@ class scheduler {
     /// await the tasks among its parameters.
     class refusal {
       public:
-        explicit refusal(scheduler& loop) noexcept
-            : loop_(loop), outer_(std::exchange(loop.refusing_, true)) {}
+        explicit refusal(scheduler& loop, bool is_one = true) noexcept
+            : loop_(loop), outer_(std::exchange(loop.refusing_, is_one)) {}
         ~refusal() { loop_.refusing_ = outer_; }
         refusal(const refusal&) = delete;
         refusal& operator=(const refusal&) = delete;

@@ -69,8 +69,9 @@ class frame_stand_in final : public promise_base {
 class scope : public ready_callback {
   public:
     [[nodiscard]] bool is_cancelled() const noexcept { return has_flag(cancelled_flag); }
-    /// The same, also if a scope above was cancelled in this turn, which this one has yet to learn.
-    /// For what is about to begin in it, inside a turn.
+    /// The same, also if a scope above was cancelled and the turn has yet to tell this one: for
+    /// what begins or ends in it meanwhile. Once true, stays true: a scope that runs is marked by
+    /// asking.
     [[nodiscard]] bool is_being_cancelled() noexcept {
         return is_cancelled() || (scheduler::here().has_cancellations() && learn_of_cancellation());
     }
@@ -107,7 +108,8 @@ class scope : public ready_callback {
             set_flag(queued_flag);
             loop.push_before_submission(*this);
         }
-        // One that runs, or is about to, is stopped by its next wait.
+        // One that runs, or is about to, is stopped by its next wait, or passes it to the branches
+        // that it starts.
         return true;
     }
 
@@ -287,7 +289,10 @@ class scope : public ready_callback {
             if (each->waiting() != nullptr && each->waiting()->shields(*below))
                 return false;
             if (each->is_cancelled()) {
-                set_flag(cancelled_flag);
+                // What it waits for has to be told when the cancellation arrives, which it does
+                // not do in a scope that is marked already.
+                if (state_ != state::waiting)
+                    set_flag(cancelled_flag);
                 return true;
             }
             below = each;
@@ -313,11 +318,7 @@ class scope : public ready_callback {
             // Only a cancellation brings a waiting scope here, and only once.
             waiting_->cancel();
             break;
-        case state::refused: {
-            const scheduler::refusal refusing(scheduler::here());
-            unwind();
-            break;
-        }
+        case state::refused:
         case state::stopping:
             unwind();
             break;
@@ -342,16 +343,20 @@ class scope : public ready_callback {
     /// Destroys the frames from the innermost outwards, without recursion.
     void unwind() noexcept {
         scheduler& loop = scheduler::here();
+        const bool has_begun = state_ != state::refused;
         state_ = state::unwinding;
-        frame_stand_in stand_in;
-        for (promise_base* frame = frame_; frame != nullptr;) {
-            promise_base* const caller = frame->caller();
-            stand_in.replace(*frame);
-            loop.set_running(&stand_in);
-            frame->coroutine().destroy();
-            frame = caller;
+        {
+            const scheduler::refusal refusing(loop, !has_begun);
+            frame_stand_in stand_in;
+            for (promise_base* frame = frame_; frame != nullptr;) {
+                promise_base* const caller = frame->caller();
+                stand_in.replace(*frame);
+                loop.set_running(&stand_in);
+                frame->coroutine().destroy();
+                frame = caller;
+            }
+            loop.set_running(nullptr);
         }
-        loop.set_running(nullptr);
         state_ = state::stopped;
         unwound();
     }

@@ -95,6 +95,8 @@ class task_tree {
     }
 
   private:
+    static constexpr std::size_t most_levels = 500;
+
     class children : public scope_visitor {
       public:
         explicit children(task_tree& tree) noexcept : tree_(tree) {}
@@ -113,7 +115,6 @@ class task_tree {
 
     std::unordered_map<const scope*, promise_base*> leaves_;
     std::string text_;
-    static constexpr std::size_t most_levels = 500;
     std::size_t depth_ = 0;
 };
 

@@ -5,6 +5,8 @@
 #include <hob/core/as_task.hpp>
 #include <hob/core/callable.hpp>
 #include <hob/core/frame_pool.hpp>
+#include <hob/core/inbox.hpp>
+#include <hob/core/intrusive_list.hpp>
 #include <hob/core/reactor.hpp>
 #include <hob/core/result.hpp>
 #include <hob/core/scheduled_call.hpp>
@@ -152,7 +154,8 @@ class future_state_base {
 
     gate_line line_;
     intrusive_list<outcome_call> calls_;
-    // Of the loop in which it was used last or made; null: of none. Loops do not change threads.
+    // Of the loop that it belongs to, or in which it was made; null: of none. Loops do not change
+    // threads.
     const void* thread_ = current_scheduler == nullptr ? nullptr : this_thread();
     unsigned references_ = 1;
     bool done_ = false;
