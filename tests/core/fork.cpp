@@ -4,6 +4,8 @@
 #include "support/child_process.hpp"
 #include "support/program.hpp"
 
+#include <hob/sync/future.hpp>
+
 #include <fcntl.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
@@ -230,6 +232,25 @@ TEST_CASE("a child closes its copy of the loop without disturbing the parent's",
     looper->run(finish());
     CHECK((polled & 1) != 0);
     ::close(descriptor);
+}
+
+TEST_CASE("a child's handles may outlive its copy of the loop", "[fork-child]") {
+    auto program = std::make_unique<test::program>();
+    hob::future<> outcome;
+    hob::call_handle timer;
+    auto main = [&]() -> hob::task<> {
+        outcome.add_done_callback([](const hob::future<>&) {});
+        timer = hob::event_loop::current().call_later(1h, [] {});
+        co_return;
+    };
+    program->run(main());
+    const test::child_result child = test::in_child([&] {
+        program.reset();
+        outcome.set_result();
+        return timer.cancel() ? 7 : 1;
+    });
+    CHECK(child.code == 7);
+    CHECK(timer.cancel());
 }
 
 TEST_CASE("a loop's descriptors are closed on exec", "[fork-exec]") {

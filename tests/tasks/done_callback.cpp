@@ -390,3 +390,38 @@ TEST_CASE("a future that outlives the loop of its callbacks does not call them",
     CHECK(alive == 0);
     CHECK_FALSE(called);
 }
+
+TEST_CASE("what a call has captured may close the loop and drop the handle that cancels it",
+          "[call-cancel]") {
+    class closer {
+      public:
+        closer(std::unique_ptr<hob::event_loop>& loop, std::unique_ptr<hob::call_handle>& handle)
+            : loop_(&loop), handle_(&handle) {}
+        closer(closer&& other) noexcept
+            : loop_(std::exchange(other.loop_, nullptr)), handle_(other.handle_) {}
+        closer& operator=(closer&&) = delete;
+        ~closer() {
+            if (loop_ == nullptr)
+                return;
+            loop_->get()->close();
+            handle_->reset();
+        }
+
+      private:
+        std::unique_ptr<hob::event_loop>* loop_;
+        std::unique_ptr<hob::call_handle>* handle_;
+    };
+    auto loop = std::make_unique<hob::event_loop>();
+    std::unique_ptr<hob::call_handle> handle;
+    hob::future<> future;
+    loop->call_soon([&] {
+        handle = std::make_unique<hob::call_handle>(
+            future.add_done_callback([kept = closer(loop, handle)](const hob::future<>&) {}));
+        future.set_result();
+        loop->stop();
+    });
+    loop->run_forever();
+    hob::call_handle& cancelled = *handle;
+    CHECK(cancelled.cancel());
+    CHECK(loop->is_closed());
+}

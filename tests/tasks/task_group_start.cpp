@@ -317,3 +317,29 @@ TEST_CASE("a callable that is no coroutine may say that its child is ready", "[t
     };
     program.run(main());
 }
+
+TEST_CASE("a child whose value cannot be made may say again that it has started", "[tg-start]") {
+    class made_twice {
+      public:
+        explicit made_twice(bool fails) {
+            if (fails)
+                throw std::runtime_error("not yet");
+        }
+        int value = 3;
+    };
+    test::program program(test::any_loop());
+    auto child = [](hob::task_status<made_twice>& status) -> hob::task<> {
+        try {
+            status.started(true);
+        } catch (const std::runtime_error&) {
+        }
+        status.started(false);
+        co_return;
+    };
+    auto body = [&](hob::task_group& group) -> hob::task<> {
+        const made_twice started = co_await group.start<made_twice>(child);
+        CHECK(started.value == 3);
+    };
+    auto main = [&]() -> hob::task<> { co_await hob::with_task_group(body); };
+    program.run(main());
+}
