@@ -50,14 +50,16 @@ class [[nodiscard("a yield does nothing until it is awaited")]] yield_awaiter
     static bool await_suspend(std::coroutine_handle<Promise> awaiting) noexcept {
         promise_base& waiter = awaiting.promise();
         reactor& loop = reactor::here();
-        if (waiter.owner().is_being_cancelled()) [[unlikely]] {
-            waiter.owner().stop_at(waiter);
-        } else if (loop.is_idle() && loop.spend_budget()) {
+        scope& owner = waiter.owner();
+        // An idle loop has no cancellation on its way.
+        if (!owner.is_cancelled() && loop.is_idle() && loop.spend_budget()) [[likely]] {
             loop.count_spared_step();
             return false;
-        } else {
-            loop.push(waiter);
         }
+        if (owner.is_being_cancelled()) [[unlikely]]
+            owner.stop_at(waiter);
+        else
+            loop.push(waiter);
         return true;
     }
     static constexpr void await_resume() noexcept {}
