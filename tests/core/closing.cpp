@@ -313,3 +313,23 @@ TEST_CASE("a task that nothing stops is told of, also if a destructor has starte
     });
     CHECK(child.code == 7);
 }
+
+TEST_CASE("a handler that is told of a fatal error may start a task, which ends with the loop",
+          "[run-leftover][fatal-exc]") {
+    const auto alive = std::make_shared<int>();
+    test::program program;
+    int reports = 0;
+    program.loop().set_exception_handler([&](const hob::exception_context&) {
+        ++reports;
+        hob::create_task(sleep(alive), hob::eager);
+    });
+    auto main = [&]() -> hob::task<> {
+        loop().call_later(
+            1h, [kept = starter([] { hob::create_task(fail_for_good(), hob::eager); })] {});
+        co_return;
+    };
+    program.run(main());
+    program.runner().close();
+    CHECK(reports == 1);
+    CHECK(alive.use_count() == 1);
+}

@@ -338,8 +338,8 @@ class event_loop final : private detail::reactor {
             return;
         }
         const running_guard guard(*this);
-        end_all_tasks();
         std::uint32_t ended_tasks = tasks_made();
+        end_all_tasks();
         const std::size_t told = tell_unstoppable(0);
         flush();
         // What is destroyed may post again, and so may other threads, which must not keep this
@@ -360,15 +360,17 @@ class event_loop final : private detail::reactor {
     }
     /// Destroys the calls that are left, unrun, and reports the failures. Destructors and the
     /// exception handler may start and wake tasks, which are ended here as well. `ended_tasks` is
-    /// how many were made until the last `end_all_tasks`.
+    /// how many were made before the last `end_all_tasks`.
     void discard_all(std::uint32_t& ended_tasks) noexcept {
         do {
-            // First, so that what is ready is no task's.
-            if (tasks_made() != ended_tasks || (!tasks().empty() && is_ready())) {
-                end_all_tasks();
-                ended_tasks = tasks_made();
-            }
             tell_fatal();
+            // Before anything goes, so that nothing that is ready or timed is a task's, but for
+            // those that nothing can stop.
+            while (!is_forked() &&
+                   (tasks_made() != ended_tasks || (!tasks().empty() && is_ready()))) {
+                ended_tasks = tasks_made();
+                end_all_tasks();
+            }
         } while (discard_next());
     }
     /// Returns false if there was nothing any more.
