@@ -331,10 +331,6 @@ class event_loop final : private detail::reactor {
         // The child cannot reach the operations that its copies of the tasks wait for.
         if (is_forked()) {
             tell_failures();
-            // Handles may outlive this copy, and must find nothing that they would touch.
-            get_inbox()->close(ready_);
-            while (!timers().empty())
-                static_cast<void>(timers().pop());
             return;
         }
         const running_guard guard(*this);

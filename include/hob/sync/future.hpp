@@ -49,7 +49,7 @@ class outcome_call : public scheduled_call, public list_node {
         return true;
     }
 
-    reactor& loop_; // while `inbox_` is open
+    reactor& loop_; // while `inbox_` is open, and not in a forked child whose copy is gone
     std::shared_ptr<inbox> inbox_;
 };
 
