@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// What every C echo server here does before it serves: options, listening socket, the line that says where.
+// What every C echo server here does before it serves: options, listening socket, the line that
+// says where.
 #ifndef HOB_BENCH_PEERS_SERVER_SETUP_H
 #define HOB_BENCH_PEERS_SERVER_SETUP_H
 
@@ -20,18 +21,18 @@ enum { buffer_size = 16 * 1024, listen_backlog = 4096 };
 
 struct server_options {
     uint16_t port;
-    int multishot;  // only the io_uring server has this variant
+    int multishot; // only the io_uring server has this variant
 };
 
-static inline void die(const char *what, int error_number) {
+static inline void die(const char* what, int error_number) {
     fprintf(stderr, "%s: %s\n", what, strerror(error_number));
     exit(1);
 }
 
-static inline struct server_options parse_options(int argc, char **argv, int accepts_multishot) {
+static inline struct server_options parse_options(int argc, char** argv, int accepts_multishot) {
     struct server_options options = {0, 0};
     for (int i = 1; i < argc; ++i) {
-        char *end = NULL;
+        char* end = NULL;
         if (strcmp(argv[i], "--port") == 0 && i + 1 < argc) {
             const unsigned long port = strtoul(argv[++i], &end, 10);
             if (*argv[i] != '\0' && *end == '\0' && port <= UINT16_MAX) {
@@ -42,7 +43,8 @@ static inline struct server_options parse_options(int argc, char **argv, int acc
             options.multishot = 1;
             continue;
         }
-        fprintf(stderr, "usage: %s [--port N]%s\n", argv[0], accepts_multishot ? " [--multishot]" : "");
+        fprintf(stderr, "usage: %s [--port N]%s\n", argv[0],
+                accepts_multishot ? " [--multishot]" : "");
         exit(2);
     }
     return options;
@@ -53,7 +55,8 @@ static inline void end_of_service(int signal_number) {
     _exit(0);
 }
 
-// Leaves from the handler: a flag tested by the loop could be set just after the test and before the wait.
+// Leaves from the handler: a flag tested by the loop could be set just after the test and before
+// the wait.
 static inline void end_on_sigterm(void) {
     struct sigaction action;
     memset(&action, 0, sizeof action);
@@ -83,7 +86,8 @@ static inline void set_no_delay(int socket_fd) {
 // Returns a listening socket on the loopback address; `type_flags` may hold SOCK_NONBLOCK.
 static inline int listen_on_loopback(uint16_t port, int type_flags) {
     const int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | type_flags, 0);
-    if (listener < 0) die("socket", errno);
+    if (listener < 0)
+        die("socket", errno);
     const int on = 1;
     setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
     struct sockaddr_in address;
@@ -92,9 +96,12 @@ static inline int listen_on_loopback(uint16_t port, int type_flags) {
     address.sin_port = htons(port);
     address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     socklen_t length = sizeof address;
-    if (bind(listener, (struct sockaddr *)&address, length) != 0) die("bind", errno);
-    if (listen(listener, listen_backlog) != 0) die("listen", errno);
-    if (getsockname(listener, (struct sockaddr *)&address, &length) != 0) die("getsockname", errno);
+    if (bind(listener, (struct sockaddr*)&address, length) != 0)
+        die("bind", errno);
+    if (listen(listener, listen_backlog) != 0)
+        die("listen", errno);
+    if (getsockname(listener, (struct sockaddr*)&address, &length) != 0)
+        die("getsockname", errno);
     raise_descriptor_limit();
     end_on_sigterm();
     announce(ntohs(address.sin_port));
