@@ -80,14 +80,15 @@ template <class T> class generator_promise final : public generator_promise_base
 /// Waits for the next value.
 template <class T> class next_operation final : public generator_user<T> {
   public:
-    explicit next_operation(async_generator<T>& generator) : generator_(generator) {}
+    explicit next_operation(async_generator<T>& generator) noexcept
+        : generator_user<T>(generator) {}
 
     static constexpr bool await_ready() noexcept { return false; }
     template <hob_promise Promise> bool await_suspend(std::coroutine_handle<Promise> awaiting) {
         // Before there is a task, which nothing could stop until it has a first step to make.
-        if (!generator_.is_started() && awaiting.promise().owner().is_being_cancelled())
+        if (!this->generator_.is_started() && awaiting.promise().owner().is_being_cancelled())
             return !this->begin(awaiting.promise());
-        generator_task<T>& task = generator_.require_task();
+        generator_task<T>& task = this->generator_.require_task();
         if (task.is_done()) {
             error_ = task.take_error();
             stopped_ = task.take_stop();
@@ -95,7 +96,7 @@ template <class T> class next_operation final : public generator_user<T> {
                    !this->begin(awaiting.promise());
         }
         task.require_free();
-        task_ = &task;
+        this->task_ = &task;
         if (!this->begin(awaiting.promise()))
             return true;
         scheduler& loop = scheduler::here();
@@ -141,14 +142,12 @@ template <class T> class next_operation final : public generator_user<T> {
         if (!at_once_)
             this->complete();
     }
-    void cancel() noexcept override { task_->cancel(); }
+    void cancel() noexcept override { this->task_->cancel(); }
     [[nodiscard]] std::string describe() const override {
-        return "the next value of the async generator '" + task_->name() + "'";
+        return "the next value of the async generator '" + this->task_->name() + "'";
     }
-    [[nodiscard]] const scope* joined_task() const noexcept override { return task_; }
+    [[nodiscard]] const scope* joined_task() const noexcept override { return this->task_; }
 
-    async_generator<T>& generator_;     ///< until it waits
-    generator_task<T>* task_ = nullptr; ///< from then on: the object may move, and go
     std::optional<T> value_;
     std::exception_ptr error_;
     bool at_once_ = false;
@@ -160,22 +159,22 @@ template <class T> class next_operation final : public generator_user<T> {
 template <class T> class close_generator_operation final : public generator_user<T> {
   public:
     explicit close_generator_operation(async_generator<T>& generator) noexcept
-        : generator_(generator) {}
+        : generator_user<T>(generator) {}
 
     static constexpr bool await_ready() noexcept { return false; }
     template <hob_promise Promise> bool await_suspend(std::coroutine_handle<Promise> awaiting) {
-        if (!generator_.is_started()) {
-            generator_.discard();
+        if (!this->generator_.is_started()) {
+            this->generator_.discard();
             return false;
         }
-        generator_task<T>& task = generator_.require_task();
+        generator_task<T>& task = this->generator_.require_task();
         if (task.is_done()) {
             error_ = task.take_error();
             static_cast<void>(task.take_stop());
             return false;
         }
         task.require_free();
-        task_ = &task;
+        this->task_ = &task;
         this->begin_shielded(awaiting.promise());
         task.stop_for(*this);
         return true;
@@ -194,11 +193,9 @@ template <class T> class close_generator_operation final : public generator_user
   private:
     void cancel() noexcept override {}
     [[nodiscard]] std::string describe() const override {
-        return "the end of the async generator '" + task_->name() + "'";
+        return "the end of the async generator '" + this->task_->name() + "'";
     }
 
-    async_generator<T>& generator_;     ///< until it waits
-    generator_task<T>* task_ = nullptr; ///< from then on
     std::exception_ptr error_;
 };
 

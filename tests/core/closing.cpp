@@ -12,7 +12,6 @@
 #include <hob/shield.hpp>
 #include <hob/sync/event.hpp>
 
-#include <functional>
 #include <memory>
 #include <string>
 #include <thread>
@@ -21,23 +20,9 @@
 using namespace std::chrono_literals;
 using test::gate;
 using test::loop;
+using test::on_destruction;
 
 namespace {
-
-/// Starts something when it is destroyed.
-class starter {
-  public:
-    explicit starter(std::function<void()> start) : start_(std::move(start)) {}
-    starter(starter&& other) noexcept : start_(std::exchange(other.start_, nullptr)) {}
-    starter& operator=(starter&&) = delete;
-    ~starter() {
-        if (start_)
-            start_();
-    }
-
-  private:
-    std::function<void()> start_;
-};
 
 hob::task<> sleep(std::shared_ptr<int>) {
     co_await hob::sleep_for(1h);
@@ -45,6 +30,10 @@ hob::task<> sleep(std::shared_ptr<int>) {
 hob::task<> fail_for_good() {
     throw hob::fatal_error("on purpose");
     co_return;
+}
+void check_fatal_error_is_told(const test::program& program) {
+    REQUIRE(program.reports.size() == 1);
+    CHECK(hob::detail::holds<hob::fatal_error>(program.reports[0].exception));
 }
 
 } // namespace
@@ -65,9 +54,9 @@ TEST_CASE("what is destroyed when a loop closes may start tasks, which end with 
         auto main = [&]() -> hob::task<> {
             loop().call_later(1h, [] {});
             if (is_timed)
-                loop().call_later(1h, [kept = starter(start)] {});
+                loop().call_later(1h, [kept = on_destruction(start)] {});
             else
-                loop().call_soon([kept = starter(start)] {});
+                loop().call_soon([kept = on_destruction(start)] {});
             loop().call_later(1h, [] {});
             co_return;
         };
@@ -108,13 +97,13 @@ TEST_CASE("posts whose destruction starts tasks leave none behind, however many 
         SECTION("behind more than a turn takes") {
             for (int count = 0; count != 300; ++count)
                 CHECK(loop().call_soon_threadsafe([] {}));
-            CHECK(loop().call_soon_threadsafe([kept = starter(start)] {}));
+            CHECK(loop().call_soon_threadsafe([kept = on_destruction(start)] {}));
         }
         SECTION("made by a destructor") {
-            loop().call_later(1h,
-                              [kept = starter([&, handle = loop().get_handle()] {
-                                   CHECK(handle.call_soon_threadsafe([inner = starter(start)] {}));
-                               })] {});
+            loop().call_later(
+                1h, [kept = on_destruction([&, handle = loop().get_handle()] {
+                         CHECK(handle.call_soon_threadsafe([inner = on_destruction(start)] {}));
+                     })] {});
         }
         co_return;
     };
@@ -158,7 +147,7 @@ TEST_CASE("a fatal error while a loop closes hides no task that begins to wait",
     test::program program;
     auto wait = [&](std::shared_ptr<int>) -> hob::task<> { co_await never.wait(); };
     auto body = [&]() -> hob::task<> {
-        const starter at_end([&] {
+        const on_destruction at_end([&] {
             hob::create_task(wait(alive));
             hob::create_task(fail_for_good());
         });
@@ -171,8 +160,7 @@ TEST_CASE("a fatal error while a loop closes hides no task that begins to wait",
     program.run(main());
     program.runner().close();
     CHECK(alive.use_count() == 1);
-    REQUIRE(program.reports.size() == 1);
-    CHECK(hob::detail::holds<hob::fatal_error>(program.reports[0].exception));
+    check_fatal_error_is_told(program);
 }
 
 TEST_CASE("a fatal error of a task that is started by what a closing loop discards is reported",
@@ -180,13 +168,12 @@ TEST_CASE("a fatal error of a task that is started by what a closing loop discar
     test::program program;
     auto main = [&]() -> hob::task<> {
         loop().call_later(
-            1h, [kept = starter([] { hob::create_task(fail_for_good(), hob::eager); })] {});
+            1h, [kept = on_destruction([] { hob::create_task(fail_for_good(), hob::eager); })] {});
         co_return;
     };
     program.run(main());
     program.runner().close();
-    REQUIRE(program.reports.size() == 1);
-    CHECK(hob::detail::holds<hob::fatal_error>(program.reports[0].exception));
+    check_fatal_error_is_told(program);
 }
 
 TEST_CASE("a loop goes on as usual when a fatal error that was told goes through another task",
@@ -263,13 +250,13 @@ TEST_CASE("a loop that never ran waits, when it closes, for what its destructors
     {
         hob::event_loop loop;
         SECTION("in a call") {
-            loop.call_later(1h, [kept = starter(start)] {});
+            loop.call_later(1h, [kept = on_destruction(start)] {});
         }
         SECTION("in a post that a call makes") {
-            loop.call_later(1h,
-                            [kept = starter([&, handle = loop.get_handle()] {
-                                 CHECK(handle.call_soon_threadsafe([inner = starter(start)] {}));
-                             })] {});
+            loop.call_later(
+                1h, [kept = on_destruction([&, handle = loop.get_handle()] {
+                         CHECK(handle.call_soon_threadsafe([inner = on_destruction(start)] {}));
+                     })] {});
         }
         loop.close();
     }
@@ -289,7 +276,7 @@ TEST_CASE("a task that nothing stops goes on when what the loop discards wakes i
     auto main = [&]() -> hob::task<> {
         hob::create_task(wait());
         co_await test::settle();
-        CHECK(loop().call_soon_threadsafe([kept = starter([&] { event.set(); })] {}));
+        CHECK(loop().call_soon_threadsafe([kept = on_destruction([&] { event.set(); })] {}));
     };
     program.run(main());
     program.runner().close();
@@ -303,8 +290,8 @@ TEST_CASE("a task that nothing stops is told of, also if a destructor has starte
         test::program program;
         auto stuck = [&]() -> hob::task<> { co_await hob::shield(never.wait()); };
         auto main = [&]() -> hob::task<> {
-            loop().call_later(1h,
-                              [kept = starter([&] { hob::create_task(stuck(), hob::eager); })] {});
+            loop().call_later(
+                1h, [kept = on_destruction([&] { hob::create_task(stuck(), hob::eager); })] {});
             co_return;
         };
         program.run(main());
@@ -325,7 +312,7 @@ TEST_CASE("a handler that is told of a fatal error may start a task, which ends 
     });
     auto main = [&]() -> hob::task<> {
         loop().call_later(
-            1h, [kept = starter([] { hob::create_task(fail_for_good(), hob::eager); })] {});
+            1h, [kept = on_destruction([] { hob::create_task(fail_for_good(), hob::eager); })] {});
         co_return;
     };
     program.run(main());

@@ -14,6 +14,7 @@
 #include <coroutine>
 #include <exception>
 #include <fstream>
+#include <functional>
 #include <memory>
 #include <stdexcept>
 #include <string>
@@ -185,6 +186,22 @@ class at_exit {
   private:
     std::vector<std::string>& log_;
     std::string text_;
+};
+
+/// Calls a function when it is destroyed.
+class on_destruction {
+  public:
+    explicit on_destruction(std::function<void()> action) : action_(std::move(action)) {}
+    on_destruction(on_destruction&& other) noexcept
+        : action_(std::exchange(other.action_, nullptr)) {}
+    on_destruction& operator=(on_destruction&&) = delete;
+    ~on_destruction() {
+        if (action_)
+            action_();
+    }
+
+  private:
+    std::function<void()> action_;
 };
 
 /// The loop that runs.

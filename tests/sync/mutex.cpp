@@ -8,6 +8,8 @@
 #include <stdexcept>
 #include <vector>
 
+using namespace std::chrono_literals;
+
 namespace {
 /// Locks, notes its number, and lets others run before it unlocks.
 hob::task<> lock_and_note(hob::mutex& mutex, std::vector<int>& order, int number) {
@@ -191,7 +193,7 @@ TEST_CASE("a guard unlocks on an exception, on a cancellation and when it is rep
 
         auto stay = [&]() -> hob::task<> {
             const auto guard = co_await mutex.lock();
-            co_await hob::sleep_for(std::chrono::hours(1));
+            co_await hob::sleep_for(1h);
         };
         auto sleeper = hob::create_task(stay());
         co_await test::settle();

@@ -77,7 +77,7 @@ hob::task<hob::async_generator<int>> make_stopped() {
 } // namespace
 
 TEST_CASE("a generator that fails while nobody waits tells the next call of next, once",
-          "[generator]") {
+          "[async-gen]") {
     test::program program(test::any_loop());
     auto main = [&]() -> hob::task<> {
         auto numbers = co_await make_failed();
@@ -92,7 +92,7 @@ TEST_CASE("a generator that fails while nobody waits tells the next call of next
 }
 
 TEST_CASE("a time limit around a yield that passes while nobody waits is told by next",
-          "[generator]") {
+          "[async-gen]") {
     test::program program(test::simulated_loop());
     auto main = [&]() -> hob::task<> {
         auto numbers = count_for(5ms);
@@ -108,7 +108,7 @@ TEST_CASE("a time limit around a yield that passes while nobody waits is told by
     CHECK(program.reports.empty());
 }
 
-TEST_CASE("close throws the exception that no next has thrown", "[generator]") {
+TEST_CASE("close throws the exception that no next has thrown", "[async-gen]") {
     test::program program(test::any_loop());
     auto main = [&]() -> hob::task<> {
         auto numbers = co_await make_failed();
@@ -123,7 +123,7 @@ TEST_CASE("close throws the exception that no next has thrown", "[generator]") {
 }
 
 TEST_CASE("a failed generator that is dropped unasked is reported once, with its name and stack",
-          "[generator]") {
+          "[async-gen]") {
     test::program program(test::any_loop());
     auto main = [&]() -> hob::task<> {
         auto named = []() -> hob::async_generator<int> {
@@ -158,7 +158,7 @@ TEST_CASE("a failed generator that is dropped unasked is reported once, with its
 }
 
 TEST_CASE("a generator that fails after it was dropped is reported at once, and once",
-          "[generator]") {
+          "[async-gen]") {
     test::program program(test::simulated_loop());
     gate go;
     auto fails_at_last = [&]() -> hob::async_generator<int> {
@@ -186,7 +186,7 @@ TEST_CASE("a generator that fails after it was dropped is reported at once, and 
 }
 
 TEST_CASE("who waits in next is told of a failure of a generator that is destroyed meanwhile",
-          "[generator]") {
+          "[async-gen]") {
     test::program program(test::any_loop());
     gate go;
     auto fails_at_last = [&]() -> hob::async_generator<int> {
@@ -211,7 +211,7 @@ TEST_CASE("who waits in next is told of a failure of a generator that is destroy
 }
 
 TEST_CASE("a failed generator that outlives its loop is reported when the loop closes, once",
-          "[generator]") {
+          "[async-gen]") {
     std::optional<hob::async_generator<int>> kept;
     std::vector<hob::exception_context> reports;
     {
@@ -237,7 +237,7 @@ TEST_CASE("a failed generator that outlives its loop is reported when the loop c
 }
 
 TEST_CASE("a failed generator may be dropped between two runs, and by the exception handler",
-          "[generator]") {
+          "[async-gen]") {
     test::program program(test::any_loop());
     std::optional<hob::async_generator<int>> kept;
     auto main = [&]() -> hob::task<> { kept.emplace(co_await make_failed()); };
@@ -260,7 +260,7 @@ TEST_CASE("a failed generator may be dropped between two runs, and by the except
 }
 
 TEST_CASE("another loop is not told of an exception that the first one still holds",
-          "[generator]") {
+          "[async-gen]") {
     test::program first(test::any_loop());
     std::optional<hob::async_generator<int>> kept;
     auto main = [&]() -> hob::task<> { kept.emplace(co_await make_failed()); };
@@ -282,7 +282,7 @@ TEST_CASE("another loop is not told of an exception that the first one still hol
     CHECK(first.reports.empty());
 }
 
-TEST_CASE("a fatal error ends the run at once, and is not reported as well", "[generator]") {
+TEST_CASE("a fatal error ends the run at once, and is not reported as well", "[async-gen]") {
     test::program program(test::any_loop());
     gate broken;
     std::optional<hob::async_generator<int>> kept;
@@ -312,7 +312,7 @@ TEST_CASE("a fatal error ends the run at once, and is not reported as well", "[g
 }
 
 TEST_CASE("a generator that was stopped while nobody waits does not pretend to be complete",
-          "[generator]") {
+          "[async-gen]") {
     test::program program(test::any_loop());
     auto main = [&]() -> hob::task<> {
         auto numbers = co_await make_stopped();
@@ -332,7 +332,7 @@ TEST_CASE("a generator that was stopped while nobody waits does not pretend to b
 }
 
 TEST_CASE("who is being cancelled as well is stopped rather than told of a stopped generator",
-          "[generator]") {
+          "[async-gen]") {
     test::program program(test::any_loop());
     auto main = [&]() -> hob::task<> {
         auto consume = [&]() -> hob::task<> {
@@ -359,7 +359,7 @@ TEST_CASE("who is being cancelled as well is stopped rather than told of a stopp
     CHECK(program.reports.empty());
 }
 
-TEST_CASE("a generator that ends while nobody waits has just ended", "[generator]") {
+TEST_CASE("a generator that ends while nobody waits has just ended", "[async-gen]") {
     test::program program(test::simulated_loop());
     auto gives_up = []() -> hob::async_generator<int> {
         auto& out = co_await hob::this_generator;
@@ -380,7 +380,7 @@ TEST_CASE("a generator that ends while nobody waits has just ended", "[generator
 }
 
 TEST_CASE("a value that a generator comes to while nobody waits is kept for the next call",
-          "[generator]") {
+          "[async-gen]") {
     test::program program(test::simulated_loop());
     std::vector<int> late;
     auto patient = [&]() -> hob::async_generator<std::unique_ptr<int>> {
@@ -425,7 +425,7 @@ TEST_CASE("a value that a generator comes to while nobody waits is kept for the 
 }
 
 TEST_CASE("a value that waits is given whatever is left of the asking task's budget",
-          "[generator]") {
+          "[async-gen]") {
     test::program program(test::simulated_loop());
     auto patient = []() -> hob::async_generator<int> {
         auto& out = co_await hob::this_generator;
@@ -456,7 +456,7 @@ TEST_CASE("a value that waits is given whatever is left of the asking task's bud
     CHECK(program.reports.empty());
 }
 
-TEST_CASE("a value that nobody came for in its time limit is given to nobody", "[generator]") {
+TEST_CASE("a value that nobody came for in its time limit is given to nobody", "[async-gen]") {
     test::program program(test::simulated_loop());
     auto patient = []() -> hob::async_generator<int> {
         auto& out = co_await hob::this_generator;
@@ -482,7 +482,7 @@ TEST_CASE("a value that nobody came for in its time limit is given to nobody", "
 }
 
 TEST_CASE("a value that cannot be handed over is the asking task's exception, and stays",
-          "[generator]") {
+          "[async-gen]") {
     class stubborn {
       public:
         stubborn(int number, int& refusals) noexcept : number_(number), refusals_(&refusals) {}
@@ -525,7 +525,7 @@ TEST_CASE("a value that cannot be handed over is the asking task's exception, an
     CHECK(program.reports.empty());
 }
 
-TEST_CASE("the cleanup of a generator that is being stopped can give no value", "[generator]") {
+TEST_CASE("the cleanup of a generator that is being stopped can give no value", "[async-gen]") {
     test::program program(test::any_loop());
     gate never;
     int refused = 0;
@@ -573,7 +573,7 @@ TEST_CASE("the cleanup of a generator that is being stopped can give no value", 
     CHECK(program.reports.empty());
 }
 
-TEST_CASE("a generator may be moved, and destroyed, while a task waits in next", "[generator]") {
+TEST_CASE("a generator may be moved, and destroyed, while a task waits in next", "[async-gen]") {
     const bool destroyed = GENERATE(true, false);
     gate never;
     test::program program(test::any_loop());
@@ -609,7 +609,7 @@ TEST_CASE("a generator may be moved, and destroyed, while a task waits in next",
     CHECK(program.reports.empty());
 }
 
-TEST_CASE("a generator may be moved, and destroyed, while a task waits in close", "[generator]") {
+TEST_CASE("a generator may be moved, and destroyed, while a task waits in close", "[async-gen]") {
     const bool destroyed = GENERATE(true, false);
     gate clean;
     test::program program(test::any_loop());

@@ -6,7 +6,6 @@
 #include <hob/gather.hpp>
 #include <hob/sync/future.hpp>
 
-#include <functional>
 #include <memory>
 #include <optional>
 #include <stdexcept>
@@ -277,19 +276,6 @@ TEST_CASE("what a cancelled callback has captured may cancel others and drop wha
           "[callbacks-mutate][destroy-in-cb]") {
     gate open;
     test::program program(test::any_loop());
-    class canceller {
-      public:
-        explicit canceller(std::function<void()> action) : action_(std::move(action)) {}
-        canceller(canceller&& other) noexcept : action_(std::exchange(other.action_, nullptr)) {}
-        canceller& operator=(canceller&&) = delete;
-        ~canceller() {
-            if (action_)
-                action_();
-        }
-
-      private:
-        std::function<void()> action_;
-    };
     auto main = [&]() -> hob::task<> {
         int alive = 0;
         int actions = 0;
@@ -305,9 +291,11 @@ TEST_CASE("what a cancelled callback has captured may cancel others and drop wha
                     if (index < handles.size())
                         handles[index].cancel();
             };
-            auto callback = [token = test::counted(alive), last = canceller(act)](const auto&) {};
+            auto callback = [token = test::counted(alive),
+                             last = test::on_destruction(act)](const auto&) {};
             handles.push_back(task->add_done_callback(std::move(callback)));
-            auto same = [token = test::counted(alive), last = canceller(act)](const auto&) {};
+            auto same = [token = test::counted(alive),
+                         last = test::on_destruction(act)](const auto&) {};
             handles.push_back(value->add_done_callback(std::move(same)));
         };
         SECTION("each cancels the next ones") {
@@ -328,12 +316,12 @@ TEST_CASE("what a cancelled callback has captured may cancel others and drop wha
             CHECK(alive == 0);
         }
         SECTION("one drops the last reference to what it waited for, and to itself") {
-            handles.push_back(
-                value->add_done_callback([token = test::counted(alive), last = canceller([&] {
-                                                                            value.reset();
-                                                                            task.reset();
-                                                                            handles.clear();
-                                                                        })](const auto&) {}));
+            handles.push_back(value->add_done_callback(
+                [token = test::counted(alive), last = test::on_destruction([&] {
+                                                   value.reset();
+                                                   task.reset();
+                                                   handles.clear();
+                                               })](const auto&) {}));
             CHECK(handles[0].cancel());
             CHECK(handles.empty());
             CHECK_FALSE(value);
@@ -393,30 +381,16 @@ TEST_CASE("a future that outlives the loop of its callbacks does not call them",
 
 TEST_CASE("what a call has captured may close the loop and drop the handle that cancels it",
           "[call-cancel]") {
-    class closer {
-      public:
-        closer(std::unique_ptr<hob::event_loop>& loop, std::unique_ptr<hob::call_handle>& handle)
-            : loop_(&loop), handle_(&handle) {}
-        closer(closer&& other) noexcept
-            : loop_(std::exchange(other.loop_, nullptr)), handle_(other.handle_) {}
-        closer& operator=(closer&&) = delete;
-        ~closer() {
-            if (loop_ == nullptr)
-                return;
-            loop_->get()->close();
-            handle_->reset();
-        }
-
-      private:
-        std::unique_ptr<hob::event_loop>* loop_;
-        std::unique_ptr<hob::call_handle>* handle_;
-    };
     auto loop = std::make_unique<hob::event_loop>();
     std::unique_ptr<hob::call_handle> handle;
     hob::future<> future;
     loop->call_soon([&] {
+        test::on_destruction last([&] {
+            loop->close();
+            handle.reset();
+        });
         handle = std::make_unique<hob::call_handle>(
-            future.add_done_callback([kept = closer(loop, handle)](const hob::future<>&) {}));
+            future.add_done_callback([kept = std::move(last)](const hob::future<>&) {}));
         future.set_result();
         loop->stop();
     });

@@ -45,7 +45,7 @@ TEST_CASE("gather_outcomes fills every place with a value or an exception", "[ga
 TEST_CASE("gather_outcomes of a range keeps the order, and of none is empty", "[gather-collect]") {
     test::program program(test::simulated_loop());
     auto after = [](int time) -> hob::task<int> {
-        co_await hob::sleep_for(std::chrono::milliseconds(time));
+        co_await hob::sleep_for(1ms * time);
         if (time % 2 == 1)
             throw std::runtime_error(std::to_string(time));
         co_return time;

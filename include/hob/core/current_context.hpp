@@ -4,26 +4,21 @@
 
 #include <hob/core/context.hpp>
 #include <hob/core/task_scope.hpp>
-
-#include <utility>
+#include <hob/core/temporary_value.hpp>
 
 namespace hob::detail {
 
 /// While it lives, this thread runs a callback, or a job of a thread pool, with this context.
 class context_guard {
   public:
-    explicit context_guard(context& variables) noexcept
-        : outer_(std::exchange(installed_, &variables)) {}
-    ~context_guard() { installed_ = outer_; }
-    context_guard(const context_guard&) = delete;
-    context_guard& operator=(const context_guard&) = delete;
+    explicit context_guard(context& variables) noexcept : guarded_(installed_, &variables) {}
 
     /// Null where no guard lives.
     [[nodiscard]] static context* installed() noexcept { return installed_; }
 
   private:
     static inline constinit thread_local context* installed_ = nullptr;
-    context* outer_;
+    temporary_value<context*> guarded_;
 };
 
 /// The task that runs on this thread, or null.

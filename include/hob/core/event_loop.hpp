@@ -237,9 +237,7 @@ class event_loop final : private detail::reactor {
 
     class running_guard {
       public:
-        explicit running_guard(event_loop& loop) noexcept
-            : loop_(loop), outer_(std::exchange(detail::current_scheduler,
-                                                static_cast<detail::scheduler*>(&loop))) {
+        explicit running_guard(event_loop& loop) noexcept : loop_(loop), running_(loop) {
             loop.running_loop_ = true;
             loop.set(duty::return_soon, loop.stopping_);
             loop.set(duty::leave, false);
@@ -247,7 +245,6 @@ class event_loop final : private detail::reactor {
             loop.set_awake(true);
         }
         ~running_guard() {
-            detail::current_scheduler = outer_;
             loop_.running_loop_ = false;
             loop_.set_awake(false);
         }
@@ -257,7 +254,7 @@ class event_loop final : private detail::reactor {
       private:
         event_loop& loop_;
         // A loop may be closed while another one of its thread runs.
-        detail::scheduler* outer_;
+        detail::entered_loop running_;
     };
 
     void require_usable() const override {
@@ -328,9 +325,11 @@ class event_loop final : private detail::reactor {
         if (closed_)
             return;
         closed_ = true;
-        // The child cannot reach the operations that its copies of the tasks wait for.
+        // The child cannot reach the operations that its copies of the tasks wait for, and their
+        // failures are the parent's to report.
         if (is_forked()) {
-            tell_failures();
+            while (!failed_tasks().empty())
+                static_cast<void>(failed_tasks().pop_front());
             return;
         }
         const running_guard guard(*this);
@@ -383,16 +382,6 @@ class event_loop final : private detail::reactor {
             return false;
         }
         return true;
-    }
-
-    /// Reports the exceptions that handles could have retrieved; in a forked child, where they are
-    /// copies, only lets go of them.
-    void tell_failures() noexcept {
-        while (!failed_tasks().empty()) {
-            detail::task_scope& each = failed_tasks().pop_front();
-            if (!is_forked())
-                each.tell_failure();
-        }
     }
 
     // detail::scheduler

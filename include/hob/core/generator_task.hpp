@@ -18,18 +18,22 @@ template <class T> class generator_output;
 
 namespace detail {
 
+template <class T> class generator_task;
 template <class T> class yield_operation;
 
 /// A coroutine that waits for something of a generator.
 template <class T> class generator_user : public operation {
   public:
-    /// Never of a generator that is cancelled already.
+    /// Throws what moving the value throws, and it stays then.
     virtual void take_value(T& value) = 0;
     virtual void generator_ended(const std::exception_ptr& error, bool stopped) noexcept = 0;
 
   protected:
-    generator_user() = default;
+    explicit generator_user(async_generator<T>& generator) noexcept : generator_(generator) {}
     ~generator_user() = default;
+
+    async_generator<T>& generator_;     ///< until it waits
+    generator_task<T>* task_ = nullptr; ///< from then on: the object may move, and go
 };
 
 class generator_promise_base : public coroutine_promise {

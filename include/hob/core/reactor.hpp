@@ -8,9 +8,9 @@
 #include <hob/core/inbox.hpp>
 #include <hob/core/lag_histogram.hpp>
 #include <hob/core/loop_registry.hpp>
+#include <hob/core/post_patience.hpp>
 #include <hob/core/ring.hpp>
 #include <hob/core/ring_request.hpp>
-#include <hob/core/spin_wait.hpp>
 #include <hob/core/task_scope.hpp>
 
 #include <poll.h>
@@ -18,7 +18,6 @@
 
 #include <algorithm>
 #include <atomic>
-#include <chrono>
 #include <cstdint>
 #include <deque>
 #include <exception>
@@ -219,8 +218,7 @@ class reactor : public scheduler, public task_owner, private registered_loop {
     /// Runs what is in the queue now, which is not empty; what comes meanwhile waits for the next
     /// turn.
     void run_ready() noexcept {
-        const ready_node* const last = ready_.back();
-        last_of_turn_ = last;
+        const ready_node* const last = last_of_turn_ = ready_.back();
         const ready_node* ran;
         do {
             ready_node& node = ready_.pop();
@@ -272,10 +270,6 @@ class reactor : public scheduler, public task_owner, private registered_loop {
         operation.prepare(entry);
         entry.user_data = reinterpret_cast<std::uintptr_t>(&operation);
     }
-
-    static constexpr std::chrono::microseconds watching_time{10};
-    static constexpr unsigned most_patience = 4;
-    static constexpr unsigned sleeps_between_watches = 16;
 
     [[nodiscard, gnu::noinline]] bool is_without_wakers() const noexcept {
         // The senders before the inbox: the last one may have posted and gone in between.
@@ -373,35 +367,14 @@ class reactor : public scheduler, public task_owner, private registered_loop {
             // What they complete at once is visible without a look.
             enter(ring_->has_hidden_completions() ? enter_mode::look : enter_mode::submit);
         } else if (may_sleep && !ring_->has_completions() &&
-                   (expected_posts_ == 0 || !post_comes_soon()) && inbox_->prepare_sleep()) {
+                   (expected_posts_ == 0 || !patience_.post_comes_soon(*inbox_, *ring_)) &&
+                   inbox_->prepare_sleep()) {
             enter(jobs_ == 0 ? enter_mode::wait : enter_mode::wait_for_job);
             inbox_->awake();
         } else if (has(duty::submission) || ring_->has_hidden_completions()) {
             enter(enter_mode::look);
         }
         take_completions();
-    }
-
-    /// A short job on another thread ends sooner than the loop would fall asleep and wake up, so it
-    /// is watched for, for about as long as that takes. Long ones make the loop lose its patience,
-    /// and it watches only for one in so many of them.
-    [[nodiscard]] bool post_comes_soon() noexcept {
-        if (patience_ == 0 && ++sleeps_since_watching_ % sleeps_between_watches != 0)
-            return false;
-        const auto end = clock::now() + watching_time;
-        spin_wait waiting;
-        while (inbox_->empty()) {
-            if (clock::now() >= end) {
-                if (patience_ != 0)
-                    --patience_;
-                return false;
-            }
-            if (ring_->has_completions() || ring_->has_hidden_completions())
-                return false;
-            waiting.once();
-        }
-        patience_ = most_patience;
-        return true;
     }
 
     void take_completions() noexcept {
@@ -494,8 +467,7 @@ class reactor : public scheduler, public task_owner, private registered_loop {
     lag_histogram lag_;
     const ready_node* last_of_turn_ = nullptr; ///< only an address: it may be gone
     time_point last_look_ = ring_->now();
-    unsigned patience_ = most_patience;
-    unsigned sleeps_since_watching_ = 0;
+    post_patience patience_;
     bool watching_ = false;
     bool single_poll_ = false;
 };

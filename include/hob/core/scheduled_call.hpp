@@ -81,13 +81,16 @@ class scheduled_call : public ready_callback, public timed_operation {
     }
 
     // Of a timed_operation; no coroutine ever waits for a call.
-    void expire() noexcept final { loop_->push(*this); }
+    void expire() noexcept final { make_ready(); }
     void cancel() noexcept final {}
     [[nodiscard]] std::string describe() const final { return "a scheduled call"; }
 
   protected:
-    scheduled_call() noexcept : variables_(copy_context()) {}
+    /// `loop` is for calls that wait for something to make them ready; `start_timer` names another.
+    explicit scheduled_call(reactor* loop = nullptr) noexcept
+        : loop_(loop), variables_(copy_context()) {}
     ~scheduled_call() = default;
+    void make_ready() noexcept { loop_->push(*this); }
     virtual void call() = 0;
     virtual void drop_function() noexcept = 0;
     virtual void destroy() noexcept = 0;
@@ -104,7 +107,7 @@ class scheduled_call : public ready_callback, public timed_operation {
 
   private:
     enum class state : unsigned char { pending, ran, cancelled };
-    reactor* loop_ = nullptr; ///< of a timer
+    reactor* loop_;
     // The thread of the loop, if there is a handle: a call that waits for the outcome of a future
     // may outlive its loop.
     const void* thread_ = this_thread();

@@ -7,6 +7,7 @@
 #include <hob/core/exception_trace.hpp>
 #include <hob/core/promise.hpp>
 #include <hob/core/stack_pointer.hpp>
+#include <hob/core/temporary_value.hpp>
 
 #include <cstdint>
 #include <exception>
@@ -28,14 +29,10 @@ inline constinit thread_local scheduler* current_scheduler = nullptr;
 /// its runs gets ready for the next one.
 class entered_loop {
   public:
-    explicit entered_loop(scheduler& loop) noexcept
-        : outer_(std::exchange(current_scheduler, &loop)) {}
-    ~entered_loop() { current_scheduler = outer_; }
-    entered_loop(const entered_loop&) = delete;
-    entered_loop& operator=(const entered_loop&) = delete;
+    explicit entered_loop(scheduler& loop) noexcept : running_(current_scheduler, &loop) {}
 
   private:
-    scheduler* outer_;
+    temporary_value<scheduler*> running_;
 };
 
 /// The part of the event loop that coroutines touch on every await.
@@ -168,15 +165,12 @@ class scheduler {
     /// await the tasks among its parameters.
     class refusal {
       public:
+        /// Of one that did begin, if `is_one` is false.
         explicit refusal(scheduler& loop, bool is_one = true) noexcept
-            : loop_(loop), outer_(std::exchange(loop.refusing_, is_one)) {}
-        ~refusal() { loop_.refusing_ = outer_; }
-        refusal(const refusal&) = delete;
-        refusal& operator=(const refusal&) = delete;
+            : refusing_(loop.refusing_, is_one) {}
 
       private:
-        scheduler& loop_;
-        const bool outer_;
+        temporary_value<bool> refusing_;
     };
     /// Whether somebody wants to know of a task that is destroyed now, and was not awaited.
     [[nodiscard]] bool reports_unawaited() const noexcept { return has(duty::debug) && !refusing_; }

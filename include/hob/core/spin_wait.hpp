@@ -2,6 +2,7 @@
 // Waiting for another thread without sleeping.
 #pragma once
 
+#include <chrono>
 #include <thread>
 
 namespace hob::detail {
@@ -31,5 +32,19 @@ class spin_wait {
 
     unsigned rounds_ = 0;
 };
+
+/// Looks whether `has_come()`, for about as long as it takes a thread to fall asleep and wake up:
+/// what comes sooner is better not slept for. Returns whether it has.
+template <class Condition> [[nodiscard]] bool watch_for(Condition&& has_come) noexcept {
+    constexpr std::chrono::microseconds watching_time{10};
+    const auto end = std::chrono::steady_clock::now() + watching_time;
+    spin_wait waiting;
+    while (!has_come()) {
+        if (std::chrono::steady_clock::now() >= end)
+            return false;
+        waiting.once();
+    }
+    return true;
+}
 
 } // namespace hob::detail

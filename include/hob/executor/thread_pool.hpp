@@ -149,8 +149,6 @@ class thread_pool {
     }
 
   private:
-    static constexpr std::chrono::microseconds watching_time{10};
-
     /// Called with the mutex held.
     void add_thread() {
         // A thread begins with its creator's mask.
@@ -193,17 +191,14 @@ class thread_pool {
     }
 
     /// Returns false when the pool is closed and there is nothing left to do. Before it sleeps, a
-    /// thread watches the queue for about as long as a wake-up takes: the next job often comes
-    /// soon.
+    /// thread watches the queue: the next job often comes soon.
     [[nodiscard]] bool wait_for_work(std::unique_lock<std::mutex>& lock) noexcept {
         if (watching_ == 0 && !closed_) {
             watching_ = 1;
             lock.unlock();
-            const auto end = std::chrono::steady_clock::now() + watching_time;
-            detail::spin_wait waiting;
-            while (length_.load(std::memory_order_relaxed) == 0 &&
-                   std::chrono::steady_clock::now() < end)
-                waiting.once();
+            // Whether there is one is asked again with the lock.
+            static_cast<void>(
+                detail::watch_for([this] { return length_.load(std::memory_order_relaxed) != 0; }));
             lock.lock();
             watching_ = 0;
         }

@@ -27,16 +27,18 @@ namespace detail {
 class outcome_call : public scheduled_call, public list_node {
   public:
     /// There is an outcome. Returns false, and does nothing, if the loop has closed.
-    [[nodiscard]] bool make_ready() noexcept {
+    [[nodiscard]] bool outcome_is_set() noexcept {
+        // Except in a forked child whose copy of the loop is gone, it lives while this is open.
         if (inbox_->is_closed())
             return false;
         keep_future();
-        loop_.push(*this);
+        make_ready();
         return true;
     }
 
   protected:
-    explicit outcome_call(reactor& loop) noexcept : loop_(loop), inbox_(loop.get_inbox()) {}
+    explicit outcome_call(reactor& loop) noexcept
+        : scheduled_call(&loop), inbox_(loop.get_inbox()) {}
     ~outcome_call() = default;
 
   private:
@@ -49,7 +51,6 @@ class outcome_call : public scheduled_call, public list_node {
         return true;
     }
 
-    reactor& loop_; // while `inbox_` is open, and not in a forked child whose copy is gone
     std::shared_ptr<inbox> inbox_;
 };
 
@@ -144,7 +145,7 @@ class future_state_base {
         intrusive_list<outcome_call> refused;
         while (!calls_.empty()) {
             outcome_call& each = calls_.pop_front();
-            if (!each.make_ready())
+            if (!each.outcome_is_set())
                 refused.push_back(each);
         }
         // At the end, because what they have captured may be the last reference to this.
