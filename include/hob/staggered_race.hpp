@@ -2,6 +2,7 @@
 // hob::staggered_race: attempts that start one after the other until one succeeds.
 #pragma once
 
+#include <hob/core/optional_task.hpp>
 #include <hob/core/scheduled_call.hpp>
 #include <hob/race.hpp>
 #include <hob/sync/event.hpp>
@@ -23,22 +24,8 @@ class attempt_state {
     event failed;
 };
 
-/// An attempt whose turn may not come, which is no reason to report it as forgotten.
-template <class T> class planned_attempt {
-  public:
-    explicit planned_attempt(task<T>&& coroutine) noexcept : coroutine_(std::move(coroutine)) {}
-    planned_attempt(planned_attempt&&) noexcept = default;
-    planned_attempt& operator=(planned_attempt&&) = delete;
-    ~planned_attempt() { coroutine_.discard(); }
-
-    [[nodiscard]] task<T> take() noexcept { return std::move(coroutine_); }
-
-  private:
-    task<T> coroutine_;
-};
-
 template <class T>
-task<T> staggered_attempt(planned_attempt<T> attempt, attempt_state* previous, attempt_state& own,
+task<T> staggered_attempt(optional_task<T> attempt, attempt_state* previous, attempt_state& own,
                           std::chrono::nanoseconds delay) {
     try {
         if (previous != nullptr) {
@@ -70,7 +57,7 @@ task<race_winner<value_or_monostate<T>>> run_staggered(std::chrono::nanoseconds 
     std::vector<task<T>> staggered;
     staggered.reserve(attempts.size());
     for (std::size_t index = 0; index != attempts.size(); ++index)
-        staggered.push_back(staggered_attempt(planned_attempt<T>(std::move(attempts[index])),
+        staggered.push_back(staggered_attempt(optional_task<T>(std::move(attempts[index])),
                                               index == 0 ? nullptr : &states[index - 1],
                                               states[index], delay));
     auto racing = race(std::move(staggered));

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <hob/core/event_loop.hpp>
+#include <hob/core/optional_task.hpp>
 #include <hob/core/result.hpp>
 #include <hob/task.hpp>
 #include <hob/task_handle.hpp>
@@ -138,23 +139,16 @@ template <class T> class remote_start {
   public:
     remote_start(task<T> work, remote_end<T> end) noexcept
         : work_(std::move(work)), end_(std::move(end)) {}
-    remote_start(remote_start&&) noexcept = default;
-    remote_start& operator=(remote_start&&) = delete;
-    /// The loop may close first, of which the future tells: nobody has forgotten the task.
-    ~remote_start() { work_.discard(); }
 
     void operator()() {
         remote_task<T>& remote = end_.remote();
         end_.mark_started();
-        if (remote.is_cancelled()) {
-            work_.discard();
-            return;
-        }
-        remote.started(create_task(carry_out<T>(std::move(work_), std::move(end_))));
+        if (!remote.is_cancelled())
+            remote.started(create_task(carry_out<T>(work_.take(), std::move(end_))));
     }
 
   private:
-    task<T> work_;
+    optional_task<T> work_; // the loop may close first, of which the future tells
     remote_end<T> end_;
 };
 
